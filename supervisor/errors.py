@@ -1,0 +1,86 @@
+"""Every exception the runtime raises, in one place, so that callers know what to catch.
+
+`Stop` and `Ignore` are not errors: an actor raises them to say what should happen to it.
+"""
+
+from __future__ import annotations
+
+
+class SupervisorError(Exception):
+    """Base class of every error raised by this package."""
+
+
+class ConfigError(SupervisorError):
+    """A setting, or a tree, that cannot work; the message names what, its value and the remedy."""
+
+
+class NotRunning(SupervisorError):
+    """The supervisor that should act is not running."""
+
+
+class UnknownChild(SupervisorError, LookupError):
+    """No child of that name exists under this supervisor."""
+
+
+class ChildExists(SupervisorError):
+    """A child of that name exists already under this supervisor."""
+
+
+class TooManyChildren(SupervisorError):
+    """The dynamic supervisor is at its `max_children`."""
+
+
+class ChildBusy(SupervisorError):
+    """The child is in a state that forbids the command: running, or waiting to restart."""
+
+
+class MailboxClosed(SupervisorError):
+    """The actor takes no more messages: it is stopping or has stopped for good."""
+
+
+class MailboxFull(SupervisorError):
+    """The mailbox is at its capacity and the caller did not want to wait."""
+
+
+class ActorCrashed(SupervisorError):
+    """The actor crashed while it was handling the request; the cause is chained."""
+
+
+class AskTimeout(SupervisorError, TimeoutError):
+    """No answer came within the limit of the ask."""
+
+
+class AskCycle(SupervisorError):
+    """The ask would wait for an actor that is itself waiting for the asker."""
+
+
+class StartFailed(SupervisorError):
+    """A child failed before it was running; the cause is chained."""
+
+
+class StartTimeout(SupervisorError, TimeoutError):
+    """`setup` took longer than the child's `start_timeout`."""
+
+
+class TeardownTimeout(SupervisorError, TimeoutError):
+    """`teardown` took longer than the child's `teardown_timeout` and was cut short."""
+
+
+class GaveUp(SupervisorError):
+    """A supervisor reached its restart limit and stopped its children."""
+
+
+class Unstoppable(SupervisorError):
+    """A child survived every stage of its stop; only the end of the process can end it."""
+
+
+class UnexpectedCancel(SupervisorError):
+    """A task of the tree was cancelled by code other than its supervisor."""
+
+
+class Stop(Exception):
+    """Raised by an actor to end normally from any depth; its restart policy decides what follows."""
+
+
+class Ignore(Exception):
+    """Raised in `setup` by an actor that does not want to run; the child stays declared."""

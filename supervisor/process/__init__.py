@@ -1,0 +1,1 @@
+"""One operating-system process: loop, signals, deadlines, exit codes."""

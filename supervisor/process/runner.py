@@ -1,0 +1,211 @@
+"""Runs a tree as one operating-system process: loop, signals, deadlines, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisor.errors import ConfigError, GaveUp, StartFailed
+from supervisor.process.conflict import check
+from supervisor.process.deadman import CDeadMan, NullDeadMan, register_dumps
+from supervisor.process.dump import dump
+from supervisor.process.events import LeftBehind, LoopBlocked, ProcessExit, ProcessReady
+from supervisor.process.exit_code import ExitCode
+from supervisor.process.inspector import Inspector
+from supervisor.process.leftovers import cancel_strays, join_threads
+from supervisor.process.runtime_dir import default_dir
+from supervisor.process.shutdown import Shutdown
+from supervisor.process.signals import Signals
+from supervisor.process.status import Status
+from supervisor.process.systemd import Notifier
+from supervisor.process.watchdog import LoopBlock, LoopWatchdog
+from supervisor.telemetry.logs import EventLogger, configure
+from supervisor.tree.outcome import Crashed
+from supervisor.tree.runtime import Runtime
+from supervisor.tree.tree import Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor.config import Config
+    from supervisor.process.deadman import DeadMan
+    from supervisor.tree.outcome import Outcome
+    from supervisor.tree.runtime import MessageTracer
+    from supervisor.tree.supervisor import Supervisor
+
+THREADS: Final = 1.0
+"""Seconds that threads get to end after a shutdown that was in time."""
+
+_log = logging.getLogger(__name__)
+
+
+def run(root: Supervisor, config: Config) -> int:
+    """Run the tree under `root` until it is told to stop, gives up or has done its work; return the exit code.
+
+    If something cannot be stopped, the process leaves here and now with `os._exit`, because the
+    interpreter would wait for it for ever. Raises ConfigError before anything has started.
+    """
+    check()
+    configure(config.log_level, config.log_format)
+    process = _Process(root, config)
+    loop = _new_loop()
+    executor = ThreadPoolExecutor(thread_name_prefix="default-executor")
+    try:
+        asyncio.set_event_loop(loop)
+        loop.set_default_executor(executor)
+        loop.set_exception_handler(_log_stray_error)
+        code = loop.run_until_complete(process.main())
+        if not process.left:
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.close()
+    finally:
+        asyncio.set_event_loop(None)
+        executor.shutdown(wait=False, cancel_futures=True)
+    return process.leave(code)
+
+
+class _Process:
+    """One run of a tree, and what it leaves behind."""
+
+    def __init__(self, root: Supervisor, config: Config) -> None:
+        self.left: list[str] = []
+        self._config = config
+        self._deadman: DeadMan = CDeadMan()
+        self._notifier = Notifier.take(os.environ)
+        self._runtime = Runtime(tracer=_tracer(config))
+        self._tree = Tree(root, self._runtime)
+        self._shutdown = Shutdown(self._tree, config.shutdown_timeout, self._deadman, self._notifier)
+        self._status = Status(self._tree, self._notifier)
+
+    async def main(self) -> int:
+        """Run the tree to its end."""
+        runtime = self._runtime
+        runtime.on_exit_request = self._shutdown.exit_requested
+        for subscriber in (EventLogger(), self._status, self._shutdown):
+            runtime.subscribe(subscriber)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._signals())
+            stack.enter_context(self._watchdog())
+            await self._inspector(stack)
+            self._status.start_pings()
+            stack.callback(self._status.close)
+            code = await self._run_tree()
+            self.left = sorted(f"actor {life.path}" for life in runtime.abandoned)
+            self.left += [name for name in await cancel_strays() if not self._is_actor(name)]
+        return ExitCode.ABANDONED if self.left and code != ExitCode.NO_START else code
+
+    async def _run_tree(self) -> int:
+        began = time.monotonic()
+        config = self._config
+        try:
+            await self._tree.start()
+        except StartFailed as error:
+            _log.critical("could not start: %s", error, exc_info=error.__cause__)
+            return ExitCode.NO_START
+        if self._tree.outcome is None and self._shutdown.began is None:
+            limit = self._tree.root.stop_limit
+            took = time.monotonic() - began
+            self._runtime.emit(ProcessReady(self._tree.root.name, took, limit, config.shutdown_timeout))
+        return self._code(await self._tree.wait())
+
+    def _code(self, outcome: Outcome) -> int:
+        if self._shutdown.exit_code is not None:
+            return self._shutdown.exit_code
+        match outcome:
+            case Crashed(GaveUp()):
+                return ExitCode.GAVE_UP
+            case Crashed():
+                return ExitCode.ABANDONED
+            case _:
+                return ExitCode.CLEAN
+
+    def leave(self, code: int) -> int:
+        """Wait for threads, report, and return the code, or leave at once if anything is left behind."""
+        now, patience = time.monotonic(), self._config.shutdown_timeout
+        self._deadman.hold(THREADS + patience)
+        self.left += join_threads(max(now + THREADS, min(self._shutdown.end_by, now + patience)))
+        if self.left:
+            self._runtime.emit(LeftBehind(self._tree.root.name, tuple(self.left)))
+            if code != ExitCode.NO_START:
+                code = ExitCode.ABANDONED
+        meaning = ExitCode(code).meaning if code in set(ExitCode) else "The code that an actor asked for."
+        self._runtime.emit(ProcessExit(self._tree.root.name, int(code), meaning))
+        self._notifier.close()
+        if self.left:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+        self._deadman.close()
+        return int(code)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        signals = Signals(loop, self._shutdown)
+        loop.add_signal_handler(signal.SIGUSR1, dump, self._tree)
+        undo_dumps = register_dumps()
+        try:
+            yield
+        finally:
+            undo_dumps()
+            loop.remove_signal_handler(signal.SIGUSR1)
+            signals.close()
+
+    @contextlib.contextmanager
+    def _watchdog(self) -> Iterator[None]:
+        warn, limit = self._config.loop_block_warn, self._config.loop_block_limit
+        deadman = self._deadman if limit else NullDeadMan()
+        watchdog = LoopWatchdog(
+            self._loop_blocked, deadman, limit=limit or float("inf"), warn=warn, interval=min(0.25, warn / 2)
+        )
+        watchdog.start()
+        try:
+            yield
+        finally:
+            watchdog.stop()
+
+    async def _inspector(self, stack: contextlib.ExitStack) -> None:
+        folder = self._config.runtime_dir or default_dir()
+        try:
+            inspector = Inspector(self._tree, folder, self._config.name or "supervisor", self._status)
+            await inspector.start()
+        except (ConfigError, OSError) as error:
+            # People lose a convenience; the work goes on.
+            _log.warning("the `tree` command will not find this process: %s", error)
+        else:
+            stack.callback(inspector.close)
+
+    def _loop_blocked(self, block: LoopBlock) -> None:
+        path = block.task or self._tree.root.name
+        self._runtime.emit(LoopBlocked(path, block.seconds, block.where, block.stack, block.ended, block.suspended))
+
+    def _is_actor(self, name: str) -> bool:
+        return name.removeprefix("task ") in {life.path for life in self._runtime.abandoned}
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - absent on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _tracer(config: Config) -> MessageTracer | None:
+    if not config.trace_messages:
+        return None
+    from supervisor.telemetry.spans import OtelMessageTracer  # noqa: PLC0415 - costs memory and 30 ms
+
+    return OtelMessageTracer()
+
+
+def _log_stray_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio would print: an error in a task or callback that nobody supervises."""
+    _log.error("outside the tree: %s", context.get("message"), exc_info=context.get("exception"))

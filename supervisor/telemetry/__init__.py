@@ -1,0 +1,1 @@
+"""Logs and traces: subscribers to what the tree reports."""

@@ -1,0 +1,1 @@
+"""Actors and their supervision; knows no job and no SQL."""

@@ -1,0 +1,187 @@
+"""The reading end of a mailbox, one for each incarnation: an actor that should be gone reads nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
+
+from supervisor.errors import ActorCrashed, MailboxClosed, SupervisorError
+from supervisor.tree.events import DeadLetterReason
+from supervisor.tree.mailbox import Envelope, Injected, resolve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from supervisor.tree.mailbox import Mailbox
+
+M = TypeVar("M")
+
+
+class _Empty:
+    """Nothing to read now."""
+
+
+EMPTY: Final = _Empty()
+
+
+class Inbox(Generic[M]):
+    """What an actor reads: `async for message in self.inbox`. Ends when the actor is to stop.
+
+    The message read last counts as being handled until the next read: if the actor crashes, it
+    becomes a dead letter and is not delivered again, so that a poisoned message cannot loop.
+    """
+
+    __slots__ = (
+        "_current",
+        "_envelope",
+        "_items",
+        "_loop",
+        "_mailbox",
+        "_now",
+        "_span",
+        "draining",
+        "halted",
+        "idle",
+        "stamp",
+    )
+
+    def __init__(self, mailbox: Mailbox[M], now: Callable[[], float] = time.monotonic) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._mailbox = mailbox
+        self._items = mailbox.items
+        self._current: object = EMPTY
+        self._envelope: Envelope | None = None
+        self._span: AbstractContextManager[object] | None = None
+        self._now = now
+        self.halted = False
+        self.draining = False
+        self.idle = False
+        self.stamp = now()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __aiter__(self) -> Inbox[M]:
+        return self
+
+    async def __anext__(self) -> M:
+        while True:
+            item = self.take()
+            if not isinstance(item, _Empty):
+                return item
+            if not await self.ready():
+                raise StopAsyncIteration
+
+    def take(self) -> M | _Empty:
+        """Return the next message, or EMPTY, without waiting."""
+        self._current = EMPTY
+        if self._envelope is not None:
+            self._close_envelope(None)
+        if self.halted:
+            return EMPTY
+        mailbox = self._mailbox
+        if mailbox.control:
+            return cast("M", self._take_control(mailbox.control.popleft()))
+        items = self._items
+        while items:
+            item = items.popleft()
+            if mailbox.has_writers:
+                mailbox.wake_writer()
+            if type(item) is not Envelope:
+                message: object = item
+            elif item.expired:
+                mailbox.runtime.bury(mailbox.path, item.message, DeadLetterReason.EXPIRED)
+                continue
+            else:
+                message = self._open_envelope(item)
+            self.stamp = self._now()
+            self._current = message
+            return cast("M", message)
+        return EMPTY
+
+    async def ready(self) -> bool:
+        """Wait until there may be something to take; False when the actor is to stop reading."""
+        mailbox = self._mailbox
+        if self.halted:
+            return False
+        if mailbox.control or self._items:
+            return True
+        if self.draining:
+            return False
+        if mailbox.waiter is not None:
+            raise SupervisorError(f"{mailbox.path}: an inbox has one reader; a second one waits on it already")
+        waiter = mailbox.waiter = self._loop.create_future()
+        self.idle = True
+        try:
+            await waiter
+        finally:
+            self.idle = False
+            if mailbox.waiter is waiter:
+                mailbox.waiter = None
+        return True
+
+    def drain(self, *, queue: bool) -> None:
+        """Begin to stop: end after the queued messages, or after the current one."""
+        self.draining = True
+        self.halted = self.halted or not queue
+        self._wake()
+
+    def revoke(self) -> None:
+        """Read nothing more, whatever is queued: another incarnation may own the mailbox by now."""
+        self.halted = True
+
+    def crashed(self, error: BaseException) -> None:
+        """Bury the message being handled; its asker gets ActorCrashed."""
+        failure = ActorCrashed(f"{self._mailbox.path} crashed while it handled a request")
+        failure.__cause__ = error
+        self._bury_current(DeadLetterReason.CRASHED, failure, error)
+
+    def interrupted(self) -> None:
+        """Bury the message whose handling a stop cut short; its asker gets MailboxClosed."""
+        failure = MailboxClosed(f"{self._mailbox.path} was stopped before it answered")
+        self._bury_current(DeadLetterReason.CLOSED, failure, None)
+
+    def _bury_current(self, reason: DeadLetterReason, failure: Exception, error: BaseException | None) -> None:
+        current, self._current = self._current, EMPTY
+        if (envelope := self._envelope) is not None:
+            self._close_envelope(error)
+            if envelope.reply is not None:
+                envelope.reply.fail(failure)
+        if current is not EMPTY:
+            self._mailbox.runtime.bury(self._mailbox.path, current, reason)
+
+    def finished(self) -> None:
+        """The actor ended well: the last message counts as handled, but its asker will get no answer."""
+        self._current = EMPTY
+        if (envelope := self._envelope) is not None:
+            self._close_envelope(None)
+            if envelope.reply is not None:
+                envelope.reply.fail(MailboxClosed(f"{self._mailbox.path} ended before it answered"))
+
+    def _wake(self) -> None:
+        waiter, self._mailbox.waiter = self._mailbox.waiter, None
+        if waiter is not None:
+            resolve(waiter)
+
+    def _take_control(self, item: object) -> object:
+        self.stamp = self._now()
+        if type(item) is Injected:
+            raise item.error
+        self._current = item
+        return item
+
+    def _open_envelope(self, envelope: Envelope) -> object:
+        mailbox = self._mailbox
+        self._envelope = envelope
+        if (tracer := mailbox.runtime.tracer) is not None:
+            self._span = tracer.handling(mailbox.path, envelope.message, envelope.sender)
+            self._span.__enter__()
+        return envelope.message
+
+    def _close_envelope(self, error: BaseException | None) -> None:
+        self._envelope = None
+        if self._span is not None:
+            span, self._span = self._span, None
+            span.__exit__(None if error is None else type(error), error, None)

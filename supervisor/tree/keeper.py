@@ -1,0 +1,346 @@
+"""The actor inside a supervisor: it starts, watches, restarts and stops the children, by OTP's rules."""
+
+from __future__ import annotations
+
+import enum
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisor.errors import (
+    ChildBusy,
+    ChildExists,
+    GaveUp,
+    StartFailed,
+    Stop,
+    SupervisorError,
+    UnknownChild,
+    Unstoppable,
+)
+from supervisor.tree.actor import Actor
+from supervisor.tree.child import Restart
+from supervisor.tree.events import AutoShutdownBegan, ChildRestarting, SupervisorGaveUp
+from supervisor.tree.intensity import Intensity
+from supervisor.tree.outcome import Crashed, Ignored, Normal, summary
+from supervisor.tree.slot import Slot, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from supervisor.tree.child import Node
+    from supervisor.tree.incarnation import Incarnation
+    from supervisor.tree.refs import Reply
+    from supervisor.tree.supervisor import Supervisor
+
+
+class Strategy(enum.Enum):
+    """Whom a supervisor restarts when one child fails."""
+
+    ONE_FOR_ONE = "one_for_one"
+    """That child."""
+    ONE_FOR_ALL = "one_for_all"
+    """All children: the rest stop in reverse order, then all start in order."""
+    REST_FOR_ONE = "rest_for_one"
+    """That child and those started after it."""
+
+
+class AutoShutdown(enum.Enum):
+    """When a supervisor ends because its significant children have ended by themselves."""
+
+    NEVER = "never"
+    ANY = "any"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An incarnation has ended, or (`stalled`) should be."""
+
+    slot: Slot
+    life: Incarnation
+    stalled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RestartDue:
+    """The backoff of a failed child is over."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class AddChild:
+    """See `Supervisor.add_child`."""
+
+    reply: Reply[None]
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class StopChild:
+    """See `Supervisor.stop_child`."""
+
+    reply: Reply[None]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartChild:
+    """See `Supervisor.restart_child`."""
+
+    reply: Reply[None]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveChild:
+    """See `Supervisor.remove_child`."""
+
+    reply: Reply[None]
+    name: str
+
+
+Command = AddChild | StopChild | RestartChild | RemoveChild
+
+
+class Keeper(Actor["Command | Ended | RestartDue"]):
+    """Keeps the children of one supervisor.
+
+    It handles one thing at a time, as OTP's supervisor does, and stays open to a stop request while
+    it waits for a child to start. It never waits for a backoff: that is a timer and a message.
+    """
+
+    default_restart = Restart.PERMANENT
+
+    def __init__(self, spec: Supervisor) -> None:
+        self.spec = spec
+        self.slots: dict[str, Slot] = {}
+        self.intensity = Intensity(spec.max_restarts, spec.within)
+
+    # --- life -------------------------------------------------------------------------------------
+
+    async def setup(self) -> None:
+        """Start the children in order; one that fails takes the started ones down again."""
+        for node in self.spec.children:
+            self._declare(node)
+        try:
+            for slot in tuple(self.slots.values()):
+                await self._start(slot)
+        except BaseException:
+            await self._stop_all()
+            raise
+
+    async def handle(self, message: Command | Ended | RestartDue) -> None:
+        """Act on what a child did, or on a command."""
+        match message:
+            case Ended(slot, life, stalled):
+                await self._on_ended(slot, life, stalled=stalled)
+            case RestartDue(slot):
+                if slot.waiting:
+                    await self._restart_group(slot)
+            case _:
+                await self._obey(message)
+
+    async def teardown(self) -> None:
+        """Stop the children in reverse order."""
+        await self._stop_all()
+
+    # --- start and stop ---------------------------------------------------------------------------
+
+    def _declare(self, node: Node) -> Slot:
+        slot = Slot(node, f"{self.path}/{node.name}", self._life.runtime, self.default_restart, self._notify)
+        self.slots[node.name] = slot
+        return slot
+
+    def _notify(self, slot: Slot, life: Incarnation, stalled: bool) -> None:  # noqa: FBT001 - one flag of a callback
+        self._life.node.mailbox.put_control(Ended(slot, life, stalled))
+
+    async def _begin(self, slot: Slot) -> Incarnation:
+        """Start one child and wait until it runs or has failed; raise Stop if we are to stop meanwhile."""
+        life = slot.begin()
+        with self._waiting_on(slot):
+            await self._life.settled_or_stopping(life)
+        if self.stopping:
+            raise Stop
+        if isinstance(life.outcome, Ignored):
+            slot.close()
+        return life
+
+    async def _start(self, slot: Slot) -> None:
+        life = await self._begin(slot)
+        if (error := start_error(life)) is not None:
+            raise StartFailed(f"{slot.path} failed to start: {summary(error)}") from error
+
+    async def _halt(self, slot: Slot, *, for_good: bool) -> None:
+        """Stop one child. If it cannot be stopped, this supervisor ends, and with it the process."""
+        with self._waiting_on(slot):
+            slot.begin_halt(for_good=for_good)
+            await slot.halted()
+        self._refuse_stuck(slot)
+
+    async def _stop_all(self) -> None:
+        for slot in reversed(tuple(self.slots.values())):
+            slot.begin_halt(for_good=True)
+            await slot.halted()
+            slot.release()
+
+    def _refuse_stuck(self, slot: Slot) -> None:
+        if self._life.runtime.stuck_under(slot.path):
+            raise Unstoppable(f"{slot.path} survived every stage of its stop; only the end of the process can end it")
+
+    @contextmanager
+    def _waiting_on(self, slot: Slot) -> Iterator[None]:
+        # A child that asks its supervisor for something while the supervisor waits for it is told so.
+        mailbox = self._life.node.mailbox
+        mailbox.waiting_on = slot.node.mailbox
+        try:
+            yield
+        finally:
+            mailbox.waiting_on = None
+
+    def _forget(self, slot: Slot) -> None:
+        slot.release()
+        del self.slots[slot.node.name]
+
+    # --- restart ----------------------------------------------------------------------------------
+
+    async def _on_ended(self, slot: Slot, life: Incarnation, *, stalled: bool) -> None:
+        if self.slots.get(slot.node.name) is not slot or slot.generation != life.generation:
+            return
+        if stalled and slot.incarnation is life:
+            await self._halt(slot, for_good=False)
+        elif slot.incarnation is not None or slot.held or slot.waiting:
+            # Overtaken: a sibling's restart or a command came first.
+            return
+        self._refuse_stuck(slot)
+        if life.outcome is not None and slot.wants_restart(life.outcome):
+            await self._fail(slot, life)
+            return
+        slot.close()
+        if slot.restart is Restart.TEMPORARY:
+            self._forget(slot)
+        if slot.node.significant:
+            self._auto_shutdown(slot)
+
+    async def _fail(self, slot: Slot, life: Incarnation) -> None:
+        """Decide on one restart: count it, stop whom it concerns, and wait out the backoff."""
+        now = self.clock.now()
+        outcome = life.outcome
+        if not self.intensity.record(now):
+            spec = self.spec
+            self._life.runtime.emit(SupervisorGaveUp(self.path, slot.node.name, spec.max_restarts, spec.within))
+            cause = outcome.error if isinstance(outcome, Crashed) else None
+            raise GaveUp(
+                f"{self.path}: {slot.node.name} failed after {spec.max_restarts} restarts in {spec.within:g} s, its limit"
+            ) from cause
+        delay = slot.next_delay(life)
+        restarts = self.intensity.recent(now)
+        self._life.runtime.emit(ChildRestarting(slot.path, delay, restarts, self.intensity.max_restarts))
+        slot.wait(delay, lambda: self._life.node.mailbox.put_control(RestartDue(slot)))
+        for other in reversed(self._group(slot)):
+            if other is slot:
+                continue
+            await self._halt(other, for_good=other.restart is Restart.TEMPORARY)
+            if other.restart is Restart.TEMPORARY:
+                self._forget(other)
+            elif not other.held:
+                # Held back by its sibling's backoff: the sibling's timer starts it again.
+                other.waiting = True
+
+    def _group(self, slot: Slot) -> list[Slot]:
+        """The children whom a failure of `slot` concerns, in start order."""
+        match self.spec.strategy:
+            case Strategy.ONE_FOR_ONE:
+                return [slot]
+            case Strategy.ONE_FOR_ALL:
+                return list(self.slots.values())
+            case Strategy.REST_FOR_ONE:
+                slots = list(self.slots.values())
+                return slots[slots.index(slot) :]
+
+    async def _restart_group(self, slot: Slot) -> None:
+        for member in self._group(slot):
+            if member.held or member.incarnation is not None:
+                continue
+            life = await self._begin(member)
+            if start_error(life) is not None:
+                # A failed restart is one more restart.
+                await self._fail(member, life)
+                return
+
+    def _auto_shutdown(self, slot: Slot) -> None:
+        """End, if the end of this significant child was the last straw."""
+        match self.spec.auto_shutdown:
+            case AutoShutdown.NEVER:
+                return
+            case AutoShutdown.ANY:
+                pass
+            case AutoShutdown.ALL:
+                alive = (State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING)
+                if any(other.node.significant and other.state in alive for other in self.slots.values()):
+                    return
+        self._life.runtime.emit(AutoShutdownBegan(self.path, slot.node.name))
+        raise Stop
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    async def _obey(self, command: Command) -> None:
+        try:
+            match command:
+                case AddChild(_, node):
+                    await self._add(node)
+                case StopChild(_, name):
+                    await self._stop_by_command(self._find(name))
+                case RestartChild(_, name):
+                    slot = self._find(name)
+                    await self._halt(slot, for_good=False)
+                    slot.failures = 0
+                    await self._start(slot)
+                case RemoveChild(_, name):
+                    self._remove(name)
+        except Unstoppable:
+            raise
+        except SupervisorError as error:
+            command.reply.fail(error)
+        else:
+            command.reply.send(None)
+
+    async def _stop_by_command(self, slot: Slot) -> None:
+        slot.held = True
+        await self._halt(slot, for_good=True)
+        if slot.restart is Restart.TEMPORARY:
+            self._forget(slot)
+
+    async def _add(self, node: Node) -> None:
+        self.spec.check_child(node)
+        if node.name in self.slots:
+            raise ChildExists(f"{self.path} has a child named {node.name!r} already")
+        slot = self._declare(node)
+        try:
+            await self._start(slot)
+        except StartFailed:
+            self._forget(slot)
+            raise
+
+    def _remove(self, name: str) -> None:
+        slot = self._find(name)
+        if slot.state not in (State.DECLARED, State.STOPPED, State.FAILED, State.ABANDONED):
+            raise ChildBusy(f"{slot.path} is {slot.state.value}; stop it before removing it")
+        self._forget(slot)
+
+    def _find(self, name: str) -> Slot:
+        try:
+            return self.slots[name]
+        except KeyError:
+            raise UnknownChild(f"{self.path} has no child named {name!r}") from None
+
+
+def start_error(life: Incarnation) -> BaseException | None:
+    """Why a settled life is not running, if that is a failure."""
+    match life.outcome:
+        case Crashed(error):
+            return error
+        case Normal():
+            return SupervisorError("it ended during setup; raise Ignore to decline to run")
+        case _:
+            return None

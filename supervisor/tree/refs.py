@@ -1,0 +1,201 @@
+"""Addresses: how actors reach each other. A ref stays valid across restarts."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, final
+
+from supervisor.errors import AskCycle
+from supervisor.tree.mailbox import Envelope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from supervisor.tree.mailbox import Mailbox
+
+M_contra = TypeVar("M_contra", contravariant=True)
+R = TypeVar("R")
+R_contra = TypeVar("R_contra", contravariant=True)
+P = ParamSpec("P")
+
+ASK_TIMEOUT: Final = 5.0
+
+
+class Asker:
+    """Who an ask comes from: the running actor's mailbox, its own task, and their loop."""
+
+    __slots__ = ("loop", "mailbox", "task")
+
+    def __init__(self, mailbox: Mailbox[Any], task: asyncio.Task[None]) -> None:
+        self.mailbox = mailbox
+        self.task = task
+        self.loop = task.get_loop()
+
+
+RUNNING: Final[ContextVar[Asker | None]] = ContextVar("supervisor_running_actor", default=None)
+
+
+@final
+class Reply(Generic[R_contra]):
+    """The slot for one answer, carried by a request as its first field.
+
+    A late or second answer is dropped: the asker has gone on.
+    """
+
+    __slots__ = ("_future",)
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+
+    @property
+    def done(self) -> bool:
+        """Whether it was answered, or nobody waits any more."""
+        return self._future.done()
+
+    def send(self, value: R_contra) -> None:
+        """Answer."""
+        if not self._future.done():
+            self._future.set_result(value)
+
+    def on_done(self, callback: Callable[[], object]) -> None:
+        """Call back when it is answered or given up."""
+        self._future.add_done_callback(lambda _: callback())
+
+    def fail(self, error: Exception) -> None:
+        """Answer with an error, which `ask` raises at the asker."""
+        if not self._future.done():
+            self._future.set_exception(error)
+
+
+@final
+class ActorRef(Generic[M_contra]):
+    """The address of a child: send it messages, whichever incarnation of it lives."""
+
+    __slots__ = ("_mailbox", "_timeout")
+
+    def __init__(self, mailbox: Mailbox[Any], timeout: float = ASK_TIMEOUT) -> None:
+        self._mailbox = mailbox
+        self._timeout = timeout
+
+    def __repr__(self) -> str:
+        return f"<ActorRef {self._mailbox.path}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and other._mailbox is self._mailbox
+
+    def __hash__(self) -> int:
+        return hash(id(self._mailbox))
+
+    @property
+    def path(self) -> str:
+        """Where the child stands in its tree; only its name until the tree has started."""
+        return self._mailbox.path
+
+    @property
+    def mailbox(self) -> Mailbox[Any]:
+        """The mailbox behind this address, for the runtime and for tests."""
+        return self._mailbox
+
+    def within(self, seconds: float) -> ActorRef[M_contra]:
+        """Return the same address, whose asks wait up to `seconds`."""
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"within({seconds}): an ask needs a positive, finite limit in seconds")
+        return ActorRef(self._mailbox, seconds)
+
+    async def tell(self, message: M_contra) -> None:
+        """Send without an answer. A full mailbox makes the sender wait, unless its policy says otherwise.
+
+        Raises MailboxClosed when the actor has stopped for good or is stopping, MailboxFull under
+        `Overflow.FAIL`. Either way the message becomes a dead letter.
+        """
+        mailbox = self._mailbox
+        if len(mailbox.items) < mailbox.room and mailbox.runtime.tracer is None:
+            mailbox.deliver(message)
+        else:
+            await mailbox.put(_wrap(mailbox, message))
+
+    def tell_nowait(self, message: M_contra) -> None:
+        """Send at once, or raise MailboxFull or MailboxClosed."""
+        self._mailbox.put_nowait(_wrap(self._mailbox, message))
+
+    async def ask(
+        self,
+        message: Callable[Concatenate[Reply[R], P], M_contra],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> R:
+        """Build a request around a fresh `Reply`, send it, and return the answer.
+
+        `await counter.ask(Total)` sends `Total(reply)`; more arguments follow the reply.
+        Waits 5 s at most; `within` changes that.
+
+        Raises AskTimeout; AskCycle when the actor waits, directly or not, for the asker;
+        ActorCrashed when it crashed over this request; MailboxClosed when it will not run again;
+        and whatever `Reply.fail` was given.
+        """
+        mailbox = self._mailbox
+        asker = RUNNING.get()
+        if asker is None:
+            loop = asyncio.get_running_loop()
+            waiting: Mailbox[Any] | None = None
+        else:
+            loop = asker.loop
+            waiting = asker.mailbox if asyncio.current_task(loop) is asker.task else None
+        if waiting is not None:
+            _refuse_cycle(waiting, mailbox)
+            waiting.waiting_on = mailbox
+        future: asyncio.Future[R] = loop.create_future()
+        reply: Reply[R] = Reply(future)
+        try:
+            envelope = self._request(loop, future, message(reply, *args, **kwargs), reply)
+            if len(mailbox.items) < mailbox.room:
+                mailbox.deliver(envelope)
+            else:
+                await mailbox.put(envelope)
+            return await future
+        finally:
+            if waiting is not None:
+                waiting.waiting_on = None
+
+    def ask_nowait(
+        self,
+        message: Callable[Concatenate[Reply[R], P], M_contra],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> asyncio.Future[R]:
+        """Like `ask`, but return a future for the answer at once. For callbacks, which cannot await.
+
+        Raises MailboxFull or MailboxClosed. A cycle is not detected.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        reply: Reply[R] = Reply(future)
+        self._mailbox.put_nowait(self._request(loop, future, message(reply, *args, **kwargs), reply))
+        return future
+
+    def _request(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[R], message: M_contra, reply: Reply[R]
+    ) -> Envelope:
+        mailbox = self._mailbox
+        runtime = mailbox.runtime
+        if self._timeout != math.inf:
+            runtime.expiry[self._timeout].add(loop, future, mailbox)
+        return Envelope(message, reply, None if runtime.tracer is None else runtime.tracer.capture())
+
+
+def _wrap(mailbox: Mailbox[Any], message: object) -> object:
+    tracer = mailbox.runtime.tracer
+    return message if tracer is None else Envelope(message, None, tracer.capture())
+
+
+def _refuse_cycle(asker: Mailbox[Any], target: Mailbox[Any]) -> None:
+    """Walk the wait-for graph from the target; meeting the asker means that nobody could ever answer."""
+    chain = [asker.path]
+    waits_for: Mailbox[Any] | None = target
+    while waits_for is not None:
+        chain.append(waits_for.path)
+        if waits_for is asker:
+            raise AskCycle(f"this ask would wait for itself: {' -> '.join(chain)}")
+        waits_for = waits_for.waiting_on

@@ -1,0 +1,51 @@
+"""A periodic loop for an actor: fixed schedule, missed ticks skipped, ends at stop."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from supervisor.tree.incarnation import Incarnation
+    from supervisor.tree.signal import Signal
+
+
+class Ticks:
+    """Iterator behind `Actor.every`. A class, not an async generator: nothing is left open on `break`."""
+
+    __slots__ = ("_due", "_jitter", "_life", "_seconds", "_wake")
+
+    def __init__(self, life: Incarnation, seconds: float, jitter: float, wake: Signal | None) -> None:
+        if not 0 < seconds < math.inf:
+            raise ValueError(f"every({seconds}): the period must be a positive, finite number of seconds")
+        if not 0 <= jitter < 1:
+            raise ValueError(f"every(jitter={jitter}): a fraction, 0 or more and below 1")
+        self._life = life
+        self._seconds = seconds
+        self._jitter = jitter
+        self._wake = wake
+        self._due: float | None = None
+
+    def __aiter__(self) -> Ticks:
+        return self
+
+    async def __anext__(self) -> None:
+        life, clock = self._life, self._life.runtime.clock
+        if self._due is None:
+            self._due = clock.now()
+        else:
+            self._due = await self._next_tick(self._due)
+        if life.stage is not None:
+            raise StopAsyncIteration
+        life.inbox.stamp = clock.now()
+        if self._wake is not None:
+            # Cleared before the body runs: a set that arrives during it makes another tick.
+            self._wake.clear()
+
+    async def _next_tick(self, due: float) -> float:
+        life, now = self._life, self._life.runtime.clock.now()
+        missed = max(0.0, math.floor((now - due) / self._seconds))
+        due += (missed + 1) * self._seconds
+        shift = self._seconds * self._jitter * (2 * life.runtime.random.random() - 1)
+        await life.pauses.sleep(max(0.0, due + shift - now), self._wake)
+        return due
