@@ -43,12 +43,15 @@ class Actor(Generic[M]):
 
     async def run(self) -> None:
         """Do the work; the default handles every message. Returning ends the actor normally."""
+        # Written out, not `async for`: a coroutine less for every message.
         inbox = self.inbox
         while True:
             message = inbox.take()
             if message is not EMPTY:
                 await self.handle(message)  # type: ignore[arg-type]
-            elif not await inbox.ready():
+            elif (waiter := inbox.wait()) is not None:
+                await waiter
+            else:
                 return
 
     async def handle(self, message: M) -> None:

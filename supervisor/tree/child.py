@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from supervisor.errors import ConfigError
 from supervisor.tree.actor import Actor
@@ -78,6 +78,9 @@ class Limits:
 
 class Node:
     """What a supervisor can hold: a `Child` or another supervisor."""
+
+    # A supervisor has no limits of its own: each of its children has, and none may be orphaned.
+    patient: ClassVar[bool] = False
 
     __slots__ = (
         "backoff",

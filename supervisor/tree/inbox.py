@@ -41,9 +41,9 @@ class Inbox(Generic[M]):
         "_mailbox",
         "_now",
         "_span",
+        "asleep",
         "draining",
         "halted",
-        "idle",
         "stamp",
     )
 
@@ -57,7 +57,7 @@ class Inbox(Generic[M]):
         self._now = now
         self.halted = False
         self.draining = False
-        self.idle = False
+        self.asleep = False
         self.stamp = now()
 
     def __len__(self) -> int:
@@ -71,14 +71,17 @@ class Inbox(Generic[M]):
             item = self.take()
             if not isinstance(item, _Empty):
                 return item
-            if not await self.ready():
+            if (waiter := self.wait()) is None:
                 raise StopAsyncIteration
+            await waiter
 
     def take(self) -> M | _Empty:
         """Return the next message, or EMPTY, without waiting."""
         self._current = EMPTY
         if self._envelope is not None:
-            self._close_envelope(None)
+            self._envelope = None
+            if self._span is not None:
+                self._close_span(None)
         if self.halted:
             return EMPTY
         mailbox = self._mailbox
@@ -101,26 +104,27 @@ class Inbox(Generic[M]):
             return cast("M", message)
         return EMPTY
 
-    async def ready(self) -> bool:
-        """Wait until there may be something to take; False when the actor is to stop reading."""
+    def wait(self) -> asyncio.Future[None] | None:
+        """Return a future for the moment when there may be something to take; None when there will be nothing."""
         mailbox = self._mailbox
         if self.halted:
-            return False
-        if mailbox.control or self._items:
-            return True
-        if self.draining:
-            return False
-        if mailbox.waiter is not None:
+            return None
+        if (waiter := mailbox.waiter) is not None and not waiter.done():
             raise SupervisorError(f"{mailbox.path}: an inbox has one reader; a second one waits on it already")
-        waiter = mailbox.waiter = self._loop.create_future()
-        self.idle = True
-        try:
-            await waiter
-        finally:
-            self.idle = False
-            if mailbox.waiter is waiter:
-                mailbox.waiter = None
-        return True
+        waiter = self._loop.create_future()
+        if mailbox.control or self._items:
+            waiter.set_result(None)
+        elif self.draining:
+            return None
+        else:
+            mailbox.waiter = waiter
+        return waiter
+
+    @property
+    def idle(self) -> bool:
+        """Whether the actor waits for a message, or sleeps."""
+        waiter = self._mailbox.waiter
+        return self.asleep or (waiter is not None and not waiter.done())
 
     def drain(self, *, queue: bool) -> None:
         """Begin to stop: end after the queued messages, or after the current one."""
@@ -145,8 +149,9 @@ class Inbox(Generic[M]):
 
     def _bury_current(self, reason: DeadLetterReason, failure: Exception, error: BaseException | None) -> None:
         current, self._current = self._current, EMPTY
-        if (envelope := self._envelope) is not None:
-            self._close_envelope(error)
+        envelope, self._envelope = self._envelope, None
+        if envelope is not None:
+            self._close_span(error)
             if envelope.reply is not None:
                 envelope.reply.fail(failure)
         if current is not EMPTY:
@@ -155,8 +160,9 @@ class Inbox(Generic[M]):
     def finished(self) -> None:
         """The actor ended well: the last message counts as handled, but its asker will get no answer."""
         self._current = EMPTY
-        if (envelope := self._envelope) is not None:
-            self._close_envelope(None)
+        envelope, self._envelope = self._envelope, None
+        if envelope is not None:
+            self._close_span(None)
             if envelope.reply is not None:
                 envelope.reply.fail(MailboxClosed(f"{self._mailbox.path} ended before it answered"))
 
@@ -180,8 +186,7 @@ class Inbox(Generic[M]):
             self._span.__enter__()
         return envelope.message
 
-    def _close_envelope(self, error: BaseException | None) -> None:
-        self._envelope = None
-        if self._span is not None:
-            span, self._span = self._span, None
+    def _close_span(self, error: BaseException | None) -> None:
+        span, self._span = self._span, None
+        if span is not None:
             span.__exit__(None if error is None else type(error), error, None)

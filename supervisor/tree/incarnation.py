@@ -181,7 +181,7 @@ class Incarnation:
         """Begin to stop at this stage, or move on to it. Never waits; `when_ended` does."""
         if self.outcome is not None or (self.stage is not None and _ORDER[at] <= _ORDER[self.stage]):
             return
-        if at is Stage.DRAINING and not self._patient and (not self.running or self.node.limits.stop == 0):
+        if at is Stage.DRAINING and not self.node.patient and (not self.running or self.node.limits.stop == 0):
             # An actor in `setup` cannot know of a drain.
             at = Stage.CANCELLING
         self.runtime.deadline.stopping.add(self)
@@ -342,15 +342,10 @@ class Incarnation:
 
     # --- timers -----------------------------------------------------------------------------------
 
-    @property
-    def _patient(self) -> bool:
-        # A supervisor has no limit of its own: each of its children has, and none may be orphaned.
-        return self.node.limits.stop == math.inf
-
     def _arm(self, delay: float) -> None:
         """Call `_advance` after `delay`, or at the end of the process's shutdown if that is sooner."""
         self._timer.cancel()
-        if self._patient and delay == math.inf:
+        if self.node.patient:
             return
         now = self.runtime.clock.now()
         self._due = min(now + delay, self.runtime.deadline.end_by)

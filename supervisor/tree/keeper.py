@@ -63,9 +63,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class RestartDue:
-    """The backoff of a failed child is over."""
+    """A backoff of a failed child is over."""
 
     slot: Slot
+    turn: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,9 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
 
     async def setup(self) -> None:
         """Start the children in order; one that fails takes the started ones down again."""
-        for node in self.spec.children:
-            self._declare(node)
         try:
+            for node in self.spec.children:
+                self._declare(node)
             for slot in tuple(self.slots.values()):
                 await self._start(slot)
         except BaseException:
@@ -135,8 +136,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         match message:
             case Ended(slot, life, stalled):
                 await self._on_ended(slot, life, stalled=stalled)
-            case RestartDue(slot):
-                if slot.waiting:
+            case RestartDue(slot, turn):
+                if slot.waiting and slot.turn == turn:
                     await self._restart_group(slot)
             case _:
                 await self._obey(message)
@@ -231,12 +232,12 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             self._life.runtime.emit(SupervisorGaveUp(self.path, slot.node.name, spec.max_restarts, spec.within))
             cause = outcome.error if isinstance(outcome, Crashed) else None
             raise GaveUp(
-                f"{self.path}: {slot.node.name} failed after {spec.max_restarts} restarts in {spec.within:g} s, its limit"
+                f"{self.path}: {slot.node.name} failed after {spec.max_restarts} restarts in {spec.within:g} s"
             ) from cause
         delay = slot.next_delay(life)
         restarts = self.intensity.recent(now)
         self._life.runtime.emit(ChildRestarting(slot.path, delay, restarts, self.intensity.max_restarts))
-        slot.wait(delay, lambda: self._life.node.mailbox.put_control(RestartDue(slot)))
+        slot.wait(delay, lambda turn: self._life.node.mailbox.put_control(RestartDue(slot, turn)))
         for other in reversed(self._group(slot)):
             if other is slot:
                 continue

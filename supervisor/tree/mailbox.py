@@ -116,7 +116,8 @@ class Mailbox(Generic[M]):
         self.items.append(item)
         if (waiter := self.waiter) is not None:
             self.waiter = None
-            resolve(waiter)
+            if not waiter.done():
+                waiter.set_result(None)
 
     def put_nowait(self, item: M | Envelope) -> None:
         """Deliver at once, or raise MailboxFull or MailboxClosed; the loser becomes a dead letter."""

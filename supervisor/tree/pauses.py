@@ -40,7 +40,7 @@ class Pauses:
         # A pause of a subtask says nothing about the actor's own progress.
         inbox = life.inbox if asyncio.current_task() is life.task else None
         if inbox is not None:
-            inbox.idle = True
+            inbox.asleep = True
         try:
             await self.until(waiter)
             if wake is not None:
@@ -50,7 +50,7 @@ class Pauses:
             if wake is not None:
                 wake.detach(waiter)
             if inbox is not None:
-                inbox.idle = False
+                inbox.asleep = False
                 inbox.stamp = life.runtime.clock.now()
 
     async def until(self, waiter: asyncio.Future[None]) -> None:

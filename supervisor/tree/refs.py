@@ -24,14 +24,13 @@ ASK_TIMEOUT: Final = 5.0
 
 
 class Asker:
-    """Who an ask comes from: the running actor's mailbox, its own task, and their loop."""
+    """Who an ask comes from: the running actor's mailbox and its own task."""
 
-    __slots__ = ("loop", "mailbox", "task")
+    __slots__ = ("mailbox", "task")
 
     def __init__(self, mailbox: Mailbox[Any], task: asyncio.Task[None]) -> None:
         self.mailbox = mailbox
         self.task = task
-        self.loop = task.get_loop()
 
 
 RUNNING: Final[ContextVar[Asker | None]] = ContextVar("supervisor_running_actor", default=None)
@@ -136,20 +135,22 @@ class ActorRef(Generic[M_contra]):
         and whatever `Reply.fail` was given.
         """
         mailbox = self._mailbox
+        runtime = mailbox.runtime
+        loop = runtime.loop or asyncio.get_running_loop()
         asker = RUNNING.get()
-        if asker is None:
-            loop = asyncio.get_running_loop()
-            waiting: Mailbox[Any] | None = None
+        if asker is not None and asyncio.current_task(loop) is asker.task:
+            waiting: Mailbox[Any] | None = asker.mailbox
+            _refuse_cycle(asker.mailbox, mailbox)
+            asker.mailbox.waiting_on = mailbox
         else:
-            loop = asker.loop
-            waiting = asker.mailbox if asyncio.current_task(loop) is asker.task else None
-        if waiting is not None:
-            _refuse_cycle(waiting, mailbox)
-            waiting.waiting_on = mailbox
+            waiting = None
         future: asyncio.Future[R] = loop.create_future()
         reply: Reply[R] = Reply(future)
         try:
-            envelope = self._request(loop, future, message(reply, *args, **kwargs), reply)
+            tracer = runtime.tracer
+            envelope = Envelope(message(reply, *args, **kwargs), reply, None if tracer is None else tracer.capture())
+            if self._timeout != math.inf:
+                runtime.expiry[self._timeout].add(loop, future, mailbox)
             if len(mailbox.items) < mailbox.room:
                 mailbox.deliver(envelope)
             else:
@@ -169,20 +170,16 @@ class ActorRef(Generic[M_contra]):
 
         Raises MailboxFull or MailboxClosed. A cycle is not detected.
         """
+        mailbox = self._mailbox
         loop = asyncio.get_running_loop()
         future: asyncio.Future[R] = loop.create_future()
         reply: Reply[R] = Reply(future)
-        self._mailbox.put_nowait(self._request(loop, future, message(reply, *args, **kwargs), reply))
-        return future
-
-    def _request(
-        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[R], message: M_contra, reply: Reply[R]
-    ) -> Envelope:
-        mailbox = self._mailbox
-        runtime = mailbox.runtime
+        tracer = mailbox.runtime.tracer
+        sender = None if tracer is None else tracer.capture()
+        mailbox.put_nowait(Envelope(message(reply, *args, **kwargs), reply, sender))
         if self._timeout != math.inf:
-            runtime.expiry[self._timeout].add(loop, future, mailbox)
-        return Envelope(message, reply, None if runtime.tracer is None else runtime.tracer.capture())
+            mailbox.runtime.expiry[self._timeout].add(loop, future, mailbox)
+        return future
 
 
 def _wrap(mailbox: Mailbox[Any], message: object) -> object:

@@ -13,6 +13,7 @@ from supervisor.tree.events import DeadLetter, DeadLetterReason, Event, ExitRequ
 from supervisor.tree.expiry import Expiry
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
@@ -73,6 +74,7 @@ class Runtime:
         "dead_letters",
         "deadline",
         "expiry",
+        "loop",
         "on_exit_request",
         "random",
         "tracer",
@@ -87,6 +89,8 @@ class Runtime:
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.expiry = Expiry(self.clock)
+        # Set when the tree starts: asking asyncio for it costs every ask 0.2 µs.
+        self.loop: AbstractEventLoop | None = None
         self.random = random.Random(seed)  # noqa: S311 - jitter, not secrets
         self.tracer = tracer
         self.deadline = Deadline()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from supervisor.errors import ConfigError
@@ -49,6 +50,7 @@ class Slot:
         "path",
         "restarts",
         "runtime",
+        "turn",
         "waiting",
     )
 
@@ -77,6 +79,8 @@ class Slot:
         # Stopped by command: stays stopped until the command to start.
         self.held = False
         self.waiting = False
+        # Counts the backoffs, so that the message of one that was called off is known as such.
+        self.turn = 0
         self._timer: Timer = NEVER
         self._halting = False
         self._notify = notify
@@ -178,12 +182,14 @@ class Slot:
         self.restarts += 1
         return backoff.jittered(self.failures, self.runtime.random)
 
-    def wait(self, delay: float, then: Callable[[], object]) -> None:
-        """Call `then` after `delay` seconds of backoff."""
+    def wait(self, delay: float, then: Callable[[int], object]) -> None:
+        """Call `then(turn)` after `delay` seconds of backoff."""
         self.waiting = True
-        self._timer = self.runtime.clock.call_later(delay, then)
+        self.turn += 1
+        self._timer = self.runtime.clock.call_later(delay, partial(then, self.turn))
 
     def forget_timer(self) -> None:
         """Wait no more."""
         self.waiting = False
+        self.turn += 1
         self._timer.cancel()

@@ -43,6 +43,8 @@ class Supervisor(Node):
     Raises ConfigError, with the reason, for a tree that cannot work.
     """
 
+    patient = True
+
     __slots__ = ("auto_shutdown", "children", "commands", "max_restarts", "strategy", "within")
 
     def __init__(  # noqa: PLR0913 - keyword options with defaults

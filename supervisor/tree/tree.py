@@ -40,6 +40,7 @@ class Tree:
         Raises StartFailed after the started ones have stopped again. A stop during the start is not
         an error: `wait` tells.
         """
+        self.runtime.loop = asyncio.get_running_loop()
         self._life = life = self._slot.begin()
         await asyncio.wait((life.settled(),))
         if life.running:

@@ -1,0 +1,61 @@
+"""An actor that does what its messages say, so that a test reads as the story of one actor."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from supervisor.tree.actor import Actor
+from supervisor.tree.monitor import Down
+
+if TYPE_CHECKING:
+    from supervisor.tree.refs import Reply
+
+Act = Callable[["Puppet"], Awaitable[object]]
+Answering = Callable[["Puppet", "Reply[object]"], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Do this."""
+
+    act: Act
+
+
+@dataclass(frozen=True, slots=True)
+class Please:
+    """Do this, and answer while at it."""
+
+    reply: Reply[object]
+    act: Answering
+
+
+class Puppet(Actor[Do | Please | Down | str]):
+    """Does what a message says; remembers the strings, and what it is told of others."""
+
+    def __init__(self, heard: list[object] | None = None) -> None:
+        self.heard: list[object] = [] if heard is None else heard
+
+    async def handle(self, message: Do | Please | Down | str) -> None:
+        match message:
+            case Do(act):
+                await act(self)
+            case Please(reply, act):
+                await act(self, reply)
+            case _:
+                self.heard.append(message)
+
+
+async def echo(_: Puppet, reply: Reply[object]) -> None:
+    """Answer with 'echo'."""
+    reply.send("echo")
+
+
+async def nothing(_: Puppet, _reply: Reply[object]) -> None:
+    """Answer nothing."""
+
+
+async def fail(_: Puppet, _reply: object = None) -> None:
+    """Crash."""
+    raise ValueError("on purpose")
