@@ -7,7 +7,7 @@
 import random
 from dataclasses import dataclass
 
-from supervisor import Actor, ActorRef, App, Backoff, Child, Reply, Restart, Strategy, Supervisor
+from supervisor import Actor, ActorRef, App, Child, Reply, Restart, Strategy, Supervisor
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,17 @@ class Reporter(Actor[None]):
             print(f"taken so far: {await self.ledger.ask(Total) / 100:.2f}", flush=True)
 
 
-def shop(*, jams: float = 0.03, customers: int = 3, every: float = 1.0) -> Supervisor:
+def shop(*, jams: float = 0.015, customers: int = 3, every: float = 1.0) -> Supervisor:
     """A fresh shop. A function, so that a test can have one of its own."""
     ledger = Child("ledger", Ledger)
-    till = Child("till", lambda: Till(ledger.ref, jams), backoff=Backoff(cap=1.0))
+    till = Child("till", lambda: Till(ledger.ref, jams))
     crowd = Supervisor(
         "customers",
         [Child(f"customer-{n}", lambda: Customers(till.ref, every), stop_timeout=1.0) for n in range(1, customers + 1)],
     )
     reporter = Child("reporter", lambda: Reporter(ledger.ref, 5 * every), restart=Restart.TRANSIENT)
     # rest_for_one: without its ledger the rest of the shop cannot go on, so it restarts behind it.
-    return Supervisor("shop", [ledger, till, crowd, reporter], Strategy.REST_FOR_ONE, max_restarts=20)
+    return Supervisor("shop", [ledger, till, crowd, reporter], Strategy.REST_FOR_ONE, max_restarts=12)
 
 
 def app() -> App:

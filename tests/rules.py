@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 INCARNATION: Final = "supervisor/tree/incarnation.py"
 HOSTILE: Final = "supervisor/testing.py"
+STUBBORN: Final = "examples/stubborn.py"
 
 MAY_SPAWN: Final = frozenset({INCARNATION})  # the one place that owns tasks and records how they end
-MAY_CATCH_ALL: Final = frozenset({INCARNATION, HOSTILE})  # records every outcome; misbehaves on purpose
+MAY_CATCH_ALL: Final = frozenset({INCARNATION, HOSTILE, STUBBORN})  # records every outcome; misbehave on purpose
 MAY_BLOCK: Final = frozenset({HOSTILE})  # blocks the loop on purpose
 
 MAX_LINES: Final = 400

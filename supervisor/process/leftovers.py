@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 OBEY: Final = 1.0
 """Seconds that a stray task gets to obey its cancel."""
 
 
-async def cancel_strays(limit: float = OBEY) -> list[str]:
-    """Cancel every other task of the loop; return the names of those that still run after `limit` seconds."""
-    strays = asyncio.all_tasks() - {asyncio.current_task()}
+async def cancel_strays(abandoned: Collection[asyncio.Task[None]], limit: float = OBEY) -> list[str]:
+    """Cancel every other task of the loop; return the names of those that still run after `limit` seconds.
+
+    The `abandoned` ones have had their chance.
+    """
+    strays = asyncio.all_tasks() - {asyncio.current_task()} - set(abandoned)
     for stray in strays:
         stray.cancel()
     if strays:

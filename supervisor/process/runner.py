@@ -98,22 +98,30 @@ class _Process:
             stack.callback(self._status.close)
             code = await self._run_tree()
             self.left = sorted(f"actor {life.path}" for life in runtime.abandoned)
-            self.left += [name for name in await cancel_strays() if not self._is_actor(name)]
+            self.left += await cancel_strays([life.task for life in runtime.abandoned])
         return ExitCode.ABANDONED if self.left and code != ExitCode.NO_START else code
 
     async def _run_tree(self) -> int:
         began = time.monotonic()
-        config = self._config
         try:
             await self._tree.start()
         except StartFailed as error:
             _log.critical("could not start: %s", error, exc_info=error.__cause__)
             return ExitCode.NO_START
         if self._tree.outcome is None and self._shutdown.began is None:
-            limit = self._tree.root.stop_limit
-            took = time.monotonic() - began
-            self._runtime.emit(ProcessReady(self._tree.root.name, took, limit, config.shutdown_timeout))
+            self._ready(time.monotonic() - began)
         return self._code(await self._tree.wait())
+
+    def _ready(self, seconds: float) -> None:
+        needed, allowed = self._tree.root.stop_limit, self._config.shutdown_timeout
+        self._runtime.emit(ProcessReady(self._tree.root.name, seconds, needed, allowed))
+        if needed > allowed:
+            _log.warning(
+                "a stop may take %.1f s by the limits of the children, and shutdown_timeout is %g s: if they need "
+                "their limits, some will be cut short",
+                needed,
+                allowed,
+            )
 
     def _code(self, outcome: Outcome) -> int:
         if self._shutdown.exit_code is not None:
@@ -185,9 +193,6 @@ class _Process:
     def _loop_blocked(self, block: LoopBlock) -> None:
         path = block.task or self._tree.root.name
         self._runtime.emit(LoopBlocked(path, block.seconds, block.where, block.stack, block.ended, block.suspended))
-
-    def _is_actor(self, name: str) -> bool:
-        return name.removeprefix("task ") in {life.path for life in self._runtime.abandoned}
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
 import sys
@@ -44,16 +44,9 @@ def _foreign_stack(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 
 def _traceback(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     """Turn `exc_info`, in whichever of its forms, into one text."""
-    match line.pop("exc_info", None):
-        case None | False | (None, None, None):
-            return line
-        case BaseException() as error:
-            pass
-        case (_, BaseException() as error, _):
-            pass
-        case _:
-            error = sys.exc_info()[1]
-    if error is not None:
+    found = line.pop("exc_info", None)
+    error = found[1] if isinstance(found, tuple) else sys.exc_info()[1] if found is True else found
+    if isinstance(error, BaseException):
         line["exception"] = render(error)
     return line
 
@@ -61,14 +54,14 @@ def _traceback(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
 def _json_head(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     """Put the fields first that every line has."""
     record: logging.LogRecord = line["_record"]
-    when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-    head = {
+    when = dt.datetime.fromtimestamp(record.created, dt.UTC)
+    head: EventDict = {
         "timestamp": when.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
         "event": line.pop("event"),
         "logger": record.name,
     }
-    return head | line
+    return {**head, **line}
 
 
 def _json(_: WrappedLogger, __: str, line: EventDict) -> str:
@@ -89,11 +82,11 @@ def _described(value: object) -> str:
 def _human_head(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
     """Add time of day and level, and the logger's name where it is not the tree that speaks."""
     record: logging.LogRecord = line["_record"]
-    when = datetime.datetime.fromtimestamp(record.created).astimezone()
+    when = dt.datetime.fromtimestamp(record.created).astimezone()
     head: EventDict = {"timestamp": when.strftime("%H:%M:%S.%f")[:-3], "level": record.levelname.lower()}
     if "path" not in line:
         line["logger"] = record.name
-    return head | line
+    return {**head, **line}
 
 
 def _escaped(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
@@ -108,8 +101,10 @@ def _human(*, colours: bool) -> ConsoleRenderer:
     def style(code: str) -> str:
         return code if colours else ""
 
-    def column(key_style: str | None, value_style: str, text: Callable[[object], str]) -> KeyValueColumnFormatter:
-        return KeyValueColumnFormatter(key_style, style(value_style), style(_RESET), value_repr=text)
+    def column(
+        key_style: str | None, value_style: str, text: Callable[[object], str], width: int = 0
+    ) -> KeyValueColumnFormatter:
+        return KeyValueColumnFormatter(key_style, style(value_style), style(_RESET), value_repr=text, width=width)
 
     levels = ConsoleRenderer.get_default_level_styles(colors=colours)
     return ConsoleRenderer(
@@ -118,7 +113,7 @@ def _human(*, colours: bool) -> ConsoleRenderer:
             Column(
                 "level", LogLevelColumnFormatter({key: levels[key] + style(_BRIGHT) for key in levels}, style(_RESET))
             ),
-            Column("event", column(None, _BRIGHT, str)),
+            Column("event", column(None, _BRIGHT, str, width=len("child_restarting"))),
             Column("path", column(None, _CYAN, _shown)),
             Column("", column(style(_DIM), "", _shown)),
         ],

@@ -13,7 +13,6 @@ import re
 import sys
 import time
 from dataclasses import fields
-from functools import cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Final, TextIO, assert_never
 
@@ -59,6 +58,7 @@ _STAGES: Final = {
 # Decisions of the runtime: what led to them has been logged with its own traceback.
 _VERDICTS: Final = (GaveUp, StartFailed, StartTimeout, UnexpectedCancel, Unstoppable)
 _RESERVED: Final = frozenset({"event", "exc_info", "exception", "level", "logger", "stack_info", "timestamp"})
+_SHAPES: Final[dict[type[Event], tuple[str, tuple[tuple[str, str], ...]]]] = {}
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -147,11 +147,11 @@ class EventLogger:
                     kind = type(message).__qualname__
                     self._log.warning("dead_letter", path=path, reason=reason.value, message_type=kind, **told)
             case ChildExited(path, generation, outcome):
-                told = {"exc_info": error} if (error := _cause(outcome)) is not None else {}
-                about = describe(outcome)
-                self._log.log(level, "child_exited", path=path, generation=generation, outcome=about, **told)
+                about, error = describe(outcome), _cause(outcome)
+                self._log.log(level, "child_exited", path=path, generation=generation, outcome=about, exc_info=error)
             case _:
-                self._log.log(level, name_of(type(event)), **_told(event))
+                name, names = _shape(type(event))
+                self._log.log(level, name, **_told(event, names))
 
     def _write_suppressed(self, held: list[tuple[tuple[str, DeadLetterReason], int]]) -> None:
         for (path, reason), suppressed in held:
@@ -203,7 +203,6 @@ def _cause(outcome: Outcome) -> BaseException | None:
     return None
 
 
-@cache
 def name_of(kind: type[Event]) -> str:
     """Name a kind of event as log lines do: `child_started`."""
     if kind is SupervisorGaveUp:
@@ -211,22 +210,27 @@ def name_of(kind: type[Event]) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
 
 
-def _told(event: Event) -> dict[str, object]:
+def _shape(kind: type[Event]) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """Return the name of an event's lines, and for each of its fields the attribute and the name in a line."""
+    shape = _SHAPES.get(kind)
+    if shape is None:
+        names = [field.name for field in fields(kind)]
+        shape = name_of(kind), tuple((name, f"{name}_" if name in _RESERVED else name) for name in names)
+        _SHAPES[kind] = shape
+    return shape
+
+
+def _told(event: Event, names: tuple[tuple[str, str], ...]) -> dict[str, object]:
     """The fields of an event as plain values; what is None or empty says nothing and is left out."""
     told: dict[str, object] = {}
-    for name in _field_names(type(event)):
-        value = getattr(event, name)
+    for attribute, name in names:
+        value = getattr(event, attribute)
         if value is None or value == "":
             continue
-        told[f"{name}_" if name in _RESERVED else name] = _plain(value)
+        told[name] = _plain(value)
         if isinstance(value, BaseException):
             told["exc_info"] = value
     return told
-
-
-@cache
-def _field_names(kind: type[Event]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import traceback
 from itertools import dropwhile
 from pathlib import Path
@@ -10,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OURS: Final = str(Path(__file__).resolve().parent.parent) + "/"
-# "Frozen" are the import system's own frames.
-_IMPORTS: Final = ("<frozen ", str(Path(traceback.__file__).parent / "importlib") + "/")
+_OURS: Final = f"{Path(__file__).parents[1]}{os.sep}"
+_IMPORTS: Final = ("<frozen importlib", f"{Path(importlib.__file__).parent}{os.sep}")
 
 
 def render(error: BaseException, *, hide_ours: bool = False) -> str:

@@ -133,8 +133,9 @@ class Inbox(Generic[M]):
         self._wake()
 
     def revoke(self) -> None:
-        """Read nothing more, whatever is queued: another incarnation may own the mailbox by now."""
+        """Read nothing more, whatever is queued: another incarnation may own the mailbox soon."""
         self.halted = True
+        self._wake()
 
     def crashed(self, error: BaseException) -> None:
         """Bury the message being handled; its asker gets ActorCrashed."""

@@ -8,7 +8,6 @@ given up; it never waits for the task itself.
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +24,7 @@ from supervisor.tree.monitor import report_down
 from supervisor.tree.outcome import Crashed, ExitAsked, Shutdown, Stage, classify
 from supervisor.tree.pauses import Pauses
 from supervisor.tree.refs import RUNNING, Asker
+from supervisor.tree.stack import describe_stack
 from supervisor.tree.stall import StallWatch
 
 if TYPE_CHECKING:
@@ -336,9 +336,7 @@ class Incarnation:
 
     def stack(self) -> str:
         """Where the task stands now, as a traceback."""
-        text = io.StringIO()
-        self.task.print_stack(file=text)
-        return text.getvalue()
+        return describe_stack(self.task)
 
     # --- timers -----------------------------------------------------------------------------------
 

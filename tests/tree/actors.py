@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor import Actor
 from supervisor.testing import EventLog, FakeClock, settle
@@ -13,7 +13,7 @@ from supervisor.tree.tree import Tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from supervisor import Supervisor
+    from supervisor import Child, Supervisor
     from supervisor.tree.events import Event
     from supervisor.tree.outcome import Outcome
     from supervisor.tree.slot import State
@@ -181,3 +181,8 @@ async def outlived(*paths: str) -> list[str]:
 def task_names(path: str = "root") -> list[str]:
     """Names of the tasks of the tree that live now."""
     return sorted(task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith(path))
+
+
+def task_of(child: Child[Any]) -> asyncio.Task[Any]:
+    """Find the task of a running child."""
+    return next(task for task in asyncio.all_tasks() if task.get_name() == child.ref.path)

@@ -4,47 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import math
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor import Actor, Child, Ignore, Restart, Stop, Strategy, Supervisor
+from supervisor import Actor, Child, Ignore, Stop, Strategy, Supervisor
 from supervisor.errors import ConfigError, MailboxClosed, StartFailed, StartTimeout, UnexpectedCancel
-from supervisor.testing import FakeClock, crash, running, settle
+from supervisor.testing import crash, running, settle
 from supervisor.tree.events import ChildExited, ChildRestarting, ChildStarted, StopStage
-from supervisor.tree.incarnation import Incarnation
 from supervisor.tree.outcome import Crashed, Ignored, Shutdown, Stage
-from supervisor.tree.runtime import Runtime
 from supervisor.tree.slot import State
-from tests.tree.actors import BadStarts, Diarist, Gated, Puppet, Rig, Undying, during, failure, generations, states, task_names
+from tests.tree.actors import (
+    BadStarts,
+    Diarist,
+    Gated,
+    Puppet,
+    Rig,
+    Undying,
+    during,
+    failure,
+    generations,
+    states,
+    task_names,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-PLACE: ContextVar[str] = ContextVar("place", default="outside")
-
-
-class Rooted(Actor[object]):
-    """Notes task and context of each phase of its life."""
-
-    def __init__(self, notes: list[tuple[str, object, str]]) -> None:
-        self.notes = notes
-
-    def _note(self, phase: str) -> None:
-        self.notes.append((phase, asyncio.current_task(), PLACE.get()))
-
-    async def setup(self) -> None:
-        PLACE.set(self.name)
-        self._note("setup")
-
-    async def run(self) -> None:
-        self._note("run")
-        await super().run()
-
-    async def teardown(self) -> None:
-        self._note("teardown")
 
 
 class Raising(Actor[object]):
@@ -55,13 +41,6 @@ class Raising(Actor[object]):
 
     async def setup(self) -> None:
         raise self.error
-
-
-class Fleeting(Actor[object]):
-    """Fails in `run` before its first await."""
-
-    async def run(self) -> None:
-        raise ValueError("at once")
 
 
 async def test_children_start_in_order_each_after_the_setup_of_the_one_before() -> None:
@@ -94,31 +73,6 @@ async def test_start_returns_when_the_grandchildren_run() -> None:
     await during(rig.tree.start(), open_gate)
     assert states(rig.tree) == dict.fromkeys(["outer", "inner", "deep"], State.RUNNING)
     await rig.stop()
-
-
-async def test_setup_run_and_teardown_share_one_task() -> None:
-    """What `setup` puts into its context, `run` and `teardown` find there, and the parent does not."""
-    notes: list[tuple[str, object, str]] = []
-    async with running(Child("actor", partial(Rooted, notes))):
-        await settle()
-    assert [(phase, place) for phase, _, place in notes] == [("setup", "actor"), ("run", "actor"), ("teardown", "actor")]
-    assert len({task for _, task, _ in notes}) == 1
-    assert PLACE.get() == "outside"
-
-
-async def test_every_incarnation_is_a_new_instance() -> None:
-    """A restart builds a new actor from the factory."""
-    made: list[Actor[object]] = []
-
-    def factory() -> Puppet:
-        made.append(Puppet())
-        return made[-1]  # type: ignore[return-value]
-
-    child, clock = Child("a", factory), FakeClock()
-    async with running(child, clock=clock):
-        crash(child.ref, ValueError())
-        await clock.advance(1)
-    assert len(made) == len({id(actor) for actor in made}) == 2
 
 
 @pytest.mark.parametrize("limit", [10.0, 0.5])
@@ -268,14 +222,6 @@ async def test_a_child_may_decline_its_restart() -> None:
     await rig.stop()
 
 
-async def test_a_run_that_fails_at_once_was_started() -> None:
-    """A child that fails after its setup, however soon, is restarted, and its tree does start."""
-    child = Child("a", Fleeting, restart=Restart.TEMPORARY)
-    async with running(Supervisor("root", [child, Child("b", Puppet)])) as tree:
-        await settle()
-        assert states(tree) == {"b": State.RUNNING}
-
-
 @pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize("stop_timeout", [5.0, 0.0, math.inf])
 async def test_a_stop_ends_a_start_at_once(depth: int, stop_timeout: float) -> None:
@@ -313,31 +259,3 @@ async def test_a_stop_ends_a_restart_at_once() -> None:
     rig.mark()
     await rig.stop()
     assert rig.when(ChildExited, path="root") == [0]
-
-
-@pytest.mark.parametrize(
-    ("act", "outcome"),
-    [
-        pytest.param(lambda life: life.task.cancel(), Crashed, id="foreign cancel"),
-        pytest.param(lambda life: life.stop(), Shutdown, id="stop"),
-        pytest.param(lambda life: life.stop(Stage.KILLING), Shutdown, id="kill"),
-    ],
-)
-async def test_a_task_that_ends_before_its_first_step_has_an_outcome(
-    act: Callable[[Incarnation], object], outcome: type[object]
-) -> None:
-    """An incarnation whose task never ran its body is reported like any other."""
-    told: list[Incarnation] = []
-
-    class Owner:
-        def ended(self, incarnation: Incarnation) -> None:
-            told.append(incarnation)
-
-        def stalled(self, incarnation: Incarnation) -> None:
-            raise AssertionError
-
-    life = Incarnation(Child("a", Puppet), "root/a", 1, Runtime(clock=FakeClock()), Owner())
-    act(life)
-    await life.over()
-    assert isinstance(life.outcome, outcome)
-    assert told == [life]

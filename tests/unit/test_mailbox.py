@@ -75,7 +75,7 @@ def test_a_mailbox_holds_a_hundred_by_default() -> None:
 
 
 @pytest.mark.parametrize("overflow", [Overflow.WAIT, Overflow.FAIL])
-def test_put_nowait_refuses_what_does_not_fit(overflow: Overflow) -> None:
+async def test_put_nowait_refuses_what_does_not_fit(overflow: Overflow) -> None:
     """A message that does not fit raises MailboxFull, becomes a dead letter, and displaces nothing."""
     mailbox, letters = opened(2, overflow)
     mailbox.put_nowait("a")
@@ -179,7 +179,7 @@ async def test_a_closed_mailbox_refuses_with_a_dead_letter() -> None:
 
 
 @pytest.mark.parametrize("overflow", list(Overflow))
-def test_closed_wins_over_full(overflow: Overflow) -> None:
+async def test_closed_wins_over_full(overflow: Overflow) -> None:
     """A mailbox that is full and closed says closed, and drops nothing for a message it refuses."""
     mailbox, letters = opened(1, overflow)
     mailbox.put_nowait("a")
@@ -260,7 +260,7 @@ def test_an_opened_mailbox_takes_messages_again() -> None:
 # --- lanes --------------------------------------------------------------------------------------------
 
 
-def test_the_control_lane_is_read_first_and_has_no_bound() -> None:
+async def test_the_control_lane_is_read_first_and_has_no_bound() -> None:
     """Control messages overtake user messages, keep their own order, and fit in a full mailbox."""
     mailbox, _ = opened(1)
     mailbox.put_nowait("user")

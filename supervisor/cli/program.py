@@ -1,0 +1,69 @@
+"""Puts the commands together, and turns whatever goes wrong into a message and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from typer.main import get_command
+
+from supervisor.cli.help_page import Command, Group
+from supervisor.cli.run import Run, run
+from supervisor.cli.tree import tree
+from supervisor.errors import ConfigError
+from supervisor.process.exit_code import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PROGRAM: Final = "python -m supervisor"
+_OF_ITS_OWN: Final = frozenset({"-h", "--help", "--version"})
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line, by default that of the process, and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in _OF_ITS_OWN):
+        arguments.insert(0, "run")
+    try:
+        get_command(_program())(arguments, prog_name=PROGRAM)
+    except ConfigError as error:
+        typer.echo(f"supervisor: {error}", err=True)
+        return ExitCode.CONFIG
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else ExitCode.CLEAN
+    return ExitCode.CLEAN
+
+
+def _program() -> typer.Typer:
+    # Rich would draw prettier boxes, and take longer for it than all the rest of `--help`.
+    program = typer.Typer(
+        cls=Group,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        epilog=f"`run` is the default: {PROGRAM} --app shop:app",
+    )
+    program.callback()(_options)
+    program.command(cls=Run)(run)
+    program.command(cls=Command)(tree)
+    return program
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"supervisor-runtime {metadata.version('supervisor-runtime')}")
+        raise typer.Exit
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Run asyncio actors under supervision, and look after them while they run."""
