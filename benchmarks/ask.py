@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Never
 
 import pykka
 
@@ -15,8 +15,6 @@ from supervisor import Actor, ActorRef, Child, Reply, Supervisor
 from supervisor.testing import running
 
 if TYPE_CHECKING:
-    from typing import Never
-
     from benchmarks.sampling import Plan
 
 ROUND_TRIPS: Final = 50_000
@@ -34,10 +32,11 @@ class Oracle(Actor[Question]):
     """Answers at once."""
 
     async def handle(self, message: Question) -> None:
+        """Answer."""
         message.reply.send(1)
 
 
-class Asker(Actor["Never"]):
+class Asker(Actor[Never]):
     """Asks from inside an actor, where every ask is checked for a cycle."""
 
     def __init__(self, ref: ActorRef[Question], count: int, took: asyncio.Future[float]) -> None:
@@ -46,6 +45,7 @@ class Asker(Actor["Never"]):
         self._took = took
 
     async def run(self) -> None:
+        """Ask, then be idle."""
         self._took.set_result(await _ask_often(self._ref, self._count))
         await super().run()
 
@@ -54,6 +54,7 @@ class PykkaOracle(pykka.ThreadingActor):
     """The same as a Pykka actor."""
 
     def on_receive(self, message: object) -> int:  # noqa: ARG002 - the signature is Pykka's
+        """Answer."""
         return 1
 
 

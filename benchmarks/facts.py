@@ -11,9 +11,10 @@ from pathlib import Path
 
 def facts() -> dict[str, str]:
     """Name the machine and the versions that matter, for the foot of a table."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     libraries = ("uvloop", "anyio", "pykka")
     return {
-        "cores": f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} ({_processor()})",
+        "cores": f"{cores} ({_processor()})",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "libraries": ", ".join(f"{name} {version(name)}" for name in libraries),

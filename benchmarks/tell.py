@@ -23,30 +23,30 @@ PYKKA_MESSAGES: Final = 20_000
 _CAPACITY: Final = 100  # the default of a mailbox, so the queue has it too
 
 
-class Counter(Actor[int]):
-    """Counts what it handles, and says when the last message has been."""
+class Listener(Actor[int]):
+    """Waits for the last message."""
 
-    def __init__(self, count: int, ended: asyncio.Future[float]) -> None:
-        self._left = count
+    def __init__(self, last: int, ended: asyncio.Future[float]) -> None:
+        self._last = last
         self._ended = ended
 
     async def handle(self, message: int) -> None:
-        self._left -= 1
-        if not self._left:
+        """Report the time of the last message."""
+        if message == self._last:
             self._ended.set_result(time.perf_counter())
 
 
-class PykkaCounter(pykka.ThreadingActor):
+class PykkaListener(pykka.ThreadingActor):
     """The same as a Pykka actor."""
 
-    def __init__(self, count: int, ended: threading.Event) -> None:
+    def __init__(self, last: int, ended: threading.Event) -> None:
         super().__init__()
-        self._left = count
+        self._last = last
         self._ended = ended
 
     def on_receive(self, message: int) -> None:
-        self._left -= 1
-        if not self._left:
+        """Report the last message."""
+        if message == self._last:
             self._ended.set()
 
 
@@ -71,7 +71,7 @@ def measure(plan: Plan) -> list[Row]:
 
 async def _tell(count: int) -> float:
     ended: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-    async with running(Child("counter", lambda: Counter(count, ended))) as ref:
+    async with running(Child("listener", lambda: Listener(count - 1, ended))) as ref:
         began = time.perf_counter()
         for number in range(count):
             await ref.tell(number)
@@ -97,7 +97,7 @@ async def _queue(count: int) -> float:
 
 def _pykka(count: int) -> float:
     ended = threading.Event()
-    ref = PykkaCounter.start(count, ended)
+    ref = PykkaListener.start(count - 1, ended)
     try:
         began = time.perf_counter()
         for number in range(count):

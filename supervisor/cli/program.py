@@ -66,4 +66,4 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Run asyncio actors under supervision, and look after them while they run."""
+    """Run asyncio actors under supervision, and look at them while they run."""

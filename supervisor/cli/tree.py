@@ -34,13 +34,14 @@ class Action(StrEnum):
     REMOVE = "remove"
 
 
+PIPED_WIDTH: Final = 250
+"""Columns of the tree where no terminal sets a limit."""
+
 _DONE: Final = {Action.STOP: "stopped", Action.RESTART: "restarted", Action.REMOVE: "removed"}
 
 
 def tree(
-    action: Annotated[
-        Action, typer.Argument(metavar="ACTION", help="show (the default), stop, restart or remove.")
-    ] = Action.SHOW,
+    action: Annotated[Action, typer.Argument(metavar="ACTION", help="What to do.")] = Action.SHOW,
     path: Annotated[str | None, typer.Argument(metavar="PATH", help="The node, as in root/shop/mailer.")] = None,
     *,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="The process of this name.")] = None,
@@ -105,6 +106,8 @@ def _show(process: Running, path: str | None, *, stacks: bool, watch: bool, as_j
     from supervisor.cli.tree_view import TreeView
 
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
     if not watch:
         console.print(TreeView.of(answer()))
     elif console.is_terminal:

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
@@ -96,9 +96,7 @@ class TreeView:
         rows = list(_rows(process.tree, _ASCII if ascii_only else _LINES, "", ""))
         widths = _widths(rows, options.max_width)
         for row in rows:
-            yield _line(row, widths)
-            for text, style in row.notes:
-                yield Text.assemble((row.below, "dim"), (text, style), no_wrap=True, overflow="ellipsis")
+            yield from _lines(row, widths, options.max_width)
 
 
 def duration(seconds: float) -> str:
@@ -174,8 +172,7 @@ def _plain(text: str) -> str:
 def _widths(rows: list[_Row], room: int) -> list[int]:
     """Make the columns as wide as their texts; if that is too wide, first the kinds give way, then the names."""
     widths = [max(cell_len(row.columns[column][0]) for row in rows) for column in range(len(rows[0].columns))]
-    marks = max(sum(cell_len(text) + _GAP for text, _ in row.marks) for row in rows)
-    excess = sum(widths) + _GAP * (sum(width > 0 for width in widths) - 1) + marks - room
+    excess = sum(width + _GAP for width in widths if width) - _GAP - room
     for column in (1, 0):
         cut = min(max(0, excess), max(0, widths[column] - _SHORTEST))
         widths[column] -= cut
@@ -183,13 +180,26 @@ def _widths(rows: list[_Row], room: int) -> list[int]:
     return widths
 
 
-def _line(row: _Row, widths: list[int]) -> Text:
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for (text, style), width in zip(row.columns, widths, strict=True):
-        if width:
-            fits = text if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
-            line.append(set_cell_size(fits, width), style).append(" " * _GAP)
-    for text, style in row.marks:
-        line.append(text, style).append(" " * _GAP)
+def _lines(row: _Row, widths: list[int], room: int) -> Iterator[Text]:
+    """Yield a node's line; its marks go below it if they do not fit in."""
+    line = _styled((_fitted(text, width), style) for (text, style), width in zip(row.columns, widths, strict=True))
+    marks = _styled(row.marks)
     line.rstrip()
-    return line
+    if marks and line.cell_len + _GAP + marks.cell_len <= room:
+        line.append(" " * _GAP).append_text(marks)
+        marks = Text()
+    yield line
+    for note in (marks, *(Text(text, style) for text, style in row.notes)):
+        if note:
+            yield Text(row.below, "dim", no_wrap=True, overflow="ellipsis").append_text(note)
+
+
+def _styled(pieces: Iterable[tuple[str, str]]) -> Text:
+    parts = [Text(text, style) for text, style in pieces if text]
+    return Text(" " * _GAP, no_wrap=True, overflow="ellipsis").join(parts)
+
+
+def _fitted(text: str, width: int) -> str:
+    if cell_len(text) > width:
+        return f"{set_cell_size(text, width - 1)}…"
+    return set_cell_size(text, width)

@@ -109,7 +109,10 @@ class DynamicKeeper(Keeper):
 
     def _settled(self, slot: Slot, life: Incarnation, reply: Reply[None], _: asyncio.Future[None]) -> None:
         error = start_error(life)
-        if error is not None and self.slots.get(slot.node.name) is slot:
+        if self._life.runtime.stuck_under(slot.path):
+            # Handled in turn, where it can end this supervisor.
+            self._notify(slot, life, stalled=False)
+        elif error is not None and self.slots.get(slot.node.name) is slot:
             self._forget(slot)
         if error is None:
             reply.send(None)

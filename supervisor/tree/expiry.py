@@ -23,9 +23,10 @@ _FIRST_SWEEP = 1024
 class Asks:
     """The asks with one limit, oldest first, so that the next to expire stands at the head."""
 
-    __slots__ = ("_clock", "_entries", "_limit", "_loop", "_now", "_sweep_at", "_timed")
+    __slots__ = ("_clock", "_entries", "_expiry", "_limit", "_loop", "_now", "_sweep_at", "_timed")
 
-    def __init__(self, clock: Clock, limit: float) -> None:
+    def __init__(self, expiry: Expiry, clock: Clock, limit: float) -> None:
+        self._expiry = expiry
         self._clock = clock
         self._now = clock.now
         self._limit = limit
@@ -58,6 +59,9 @@ class Asks:
         self._timed = bool(entries)
         if entries:
             self._clock.call_later(entries[0][0] - now, self._expire)
+        else:
+            # Limits may be computed, each a little different: one that is over leaves nothing behind.
+            self._expiry.pop(self._limit, None)
 
 
 class Expiry(dict[float, Asks]):
@@ -68,5 +72,5 @@ class Expiry(dict[float, Asks]):
         self._clock = clock
 
     def __missing__(self, limit: float) -> Asks:
-        asks = self[limit] = Asks(self._clock, limit)
+        asks = self[limit] = Asks(self, self._clock, limit)
         return asks

@@ -29,14 +29,15 @@ EMPTY: Final = _Empty()
 class Inbox(Generic[M]):
     """What an actor reads: `async for message in self.inbox`. Ends when the actor is to stop.
 
-    The message read last counts as being handled until the next read: if the actor crashes, it
-    becomes a dead letter and is not delivered again, so that a poisoned message cannot loop.
+    The message read last counts as being handled until the next read, or `done`: if the actor crashes,
+    it becomes a dead letter and is not delivered again, so that a poisoned message cannot loop.
     """
 
     __slots__ = (
         "_current",
         "_envelope",
         "_items",
+        "_left",
         "_loop",
         "_mailbox",
         "_now",
@@ -57,6 +58,7 @@ class Inbox(Generic[M]):
         self._now = now
         self.halted = False
         self.draining = False
+        self._left = 0
         self.asleep = False
         self.stamp = now()
 
@@ -77,11 +79,10 @@ class Inbox(Generic[M]):
 
     def take(self) -> M | _Empty:
         """Return the next message, or EMPTY, without waiting."""
-        self._current = EMPTY
-        if self._envelope is not None:
-            self._envelope = None
-            if self._span is not None:
-                self._close_span(None)
+        if self._envelope is None:
+            self._current = EMPTY
+        else:
+            self.done()
         if self.halted:
             return EMPTY
         mailbox = self._mailbox
@@ -90,6 +91,9 @@ class Inbox(Generic[M]):
         items = self._items
         while items:
             item = items.popleft()
+            if self.draining:
+                self._left -= 1
+                self.halted = self._left <= 0
             if mailbox.has_writers:
                 mailbox.wake_writer()
             if type(item) is not Envelope:
@@ -114,8 +118,6 @@ class Inbox(Generic[M]):
         waiter = self._loop.create_future()
         if mailbox.control or self._items:
             waiter.set_result(None)
-        elif self.draining:
-            return None
         else:
             mailbox.waiter = waiter
         return waiter
@@ -129,13 +131,22 @@ class Inbox(Generic[M]):
     def drain(self, *, queue: bool) -> None:
         """Begin to stop: end after the queued messages, or after the current one."""
         self.draining = True
-        self.halted = self.halted or not queue
+        # Counted now: a mailbox that stays open for the next incarnation must not keep this one busy.
+        self._left = len(self._items)
+        self.halted = self.halted or not queue or not self._left
         self._wake()
 
     def revoke(self) -> None:
         """Read nothing more, whatever is queued: another incarnation may own the mailbox soon."""
         self.halted = True
         self._wake()
+
+    def done(self) -> None:
+        """Count the message read last as handled: from now on a crash does not concern it, nor its asker."""
+        self._current = EMPTY
+        if self._envelope is not None:
+            self._envelope = None
+            self._close_span(None)
 
     def crashed(self, error: BaseException) -> None:
         """Bury the message being handled; its asker gets ActorCrashed."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import anyio
 
-from supervisor.errors import StartTimeout, TeardownTimeout
+from supervisor.errors import Ignore, StartTimeout, Stop, TeardownTimeout
 from supervisor.tree.actor import Actor
 from supervisor.tree.child import KILL_LIMIT, Drain
 from supervisor.tree.clock import NEVER
@@ -80,6 +80,7 @@ class Incarnation:
         "runtime",
         "stage",
         "task",
+        "up_since",
     )
 
     def __init__(self, node: Node, path: str, generation: int, runtime: Runtime, owner: Owner) -> None:
@@ -95,7 +96,7 @@ class Incarnation:
         self.outcome: Outcome | None = None
         self._settled: asyncio.Future[None] | None = None
         self._over: asyncio.Future[None] | None = None
-        self.began = self.inbox.stamp
+        self.began = self.up_since = self.inbox.stamp
         self.owner = owner
         self._error: BaseException | None = None
         self._expired = False
@@ -146,7 +147,7 @@ class Incarnation:
         self._disarm()
         now = self.runtime.clock.now()
         self.runtime.emit(ChildStarted(self.path, self.generation, now - self.began))
-        self.inbox.stamp = now
+        self.inbox.stamp = self.up_since = now
         if self.node.limits.stall is not None:
             self._stall = StallWatch(self, self.node.limits.stall)
         self._settle()
@@ -169,10 +170,10 @@ class Incarnation:
                     if self.resources is not None:
                         await self.resources.aclose()
             except Exception as failure:
-                if error is None or isinstance(error, asyncio.CancelledError):
+                if not _is_failure(error):
                     raise
                 error.add_note(f"teardown failed too: {type(failure).__name__}: {failure}")
-        if self._cleanup.cancelled_caught and (error is None or isinstance(error, asyncio.CancelledError)):
+        if self._cleanup.cancelled_caught and not _is_failure(error):
             raise TeardownTimeout(f"{self.path}: teardown took longer than {self.node.limits.teardown:g} s")
 
     # --- the stop -------------------------------------------------------------------------------
@@ -186,13 +187,15 @@ class Incarnation:
             at = Stage.CANCELLING
         self.runtime.deadline.stopping.add(self)
         self._enter(at)
+        # A teardown that began before the shutdown did has not heard of its deadline.
+        self.hurry()
 
     def hurry(self) -> None:
         """Heed a deadline that was brought forward."""
         limit = self.runtime.deadline.drain_by if self.stage is Stage.DRAINING else self.runtime.deadline.end_by
         if self._cleanup is not None:
             limit = self.runtime.deadline.end_by
-        if limit < self._due:
+        if limit < self._due and self.outcome is None:
             self._arm(limit - self.runtime.clock.now())
 
     def _enter(self, stage: Stage) -> None:
@@ -271,7 +274,6 @@ class Incarnation:
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
-        self._error = None
         self._disarm()
         if self._stall is not None:
             self._stall.close()
@@ -283,10 +285,12 @@ class Incarnation:
                 self.inbox.crashed(error)
             case ExitAsked(code):
                 self.inbox.crashed(SystemExit(code))
-            case Shutdown(stage) if stage is not Stage.DRAINING:
+            case Shutdown() if outcome.stage is not Stage.DRAINING or isinstance(self._error, asyncio.CancelledError):
                 self.inbox.interrupted()
             case _:
                 self.inbox.finished()
+        self._error = None
+        self.inbox.revoke()
         mailbox = self.node.mailbox
         mailbox.alive = False
         mailbox.waiting_on = None
@@ -352,3 +356,8 @@ class Incarnation:
     def _disarm(self) -> None:
         self._timer.cancel()
         self._due = math.inf
+
+
+def _is_failure(error: BaseException | None) -> TypeGuard[BaseException]:
+    """Whether an actor's end is one that a failing teardown must not hide."""
+    return error is not None and not isinstance(error, asyncio.CancelledError | Stop | Ignore)

@@ -12,6 +12,7 @@ from supervisor.errors import (
     ChildExists,
     GaveUp,
     StartFailed,
+    StartTimeout,
     Stop,
     SupervisorError,
     UnknownChild,
@@ -21,7 +22,7 @@ from supervisor.tree.actor import Actor
 from supervisor.tree.child import Restart
 from supervisor.tree.events import AutoShutdownBegan, ChildRestarting, SupervisorGaveUp
 from supervisor.tree.intensity import Intensity
-from supervisor.tree.outcome import Crashed, Ignored, Normal, summary
+from supervisor.tree.outcome import Crashed, Ignored, Normal, Shutdown, Stage, summary
 from supervisor.tree.slot import Slot, State
 
 if TYPE_CHECKING:
@@ -135,8 +136,10 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         """Act on what a child did, or on a command."""
         match message:
             case Ended(slot, life, stalled):
+                self.inbox.done()
                 await self._on_ended(slot, life, stalled=stalled)
             case RestartDue(slot, turn):
+                self.inbox.done()
                 if slot.waiting and slot.turn == turn:
                     await self._restart_group(slot)
             case _:
@@ -163,6 +166,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             await self._life.settled_or_stopping(life)
         if self.stopping:
             raise Stop
+        if self._life.running:
+            self._refuse_stuck(slot)
         if isinstance(life.outcome, Ignored):
             slot.close()
         return life
@@ -343,5 +348,7 @@ def start_error(life: Incarnation) -> BaseException | None:
             return error
         case Normal():
             return SupervisorError("it ended during setup; raise Ignore to decline to run")
+        case Shutdown(Stage.ABANDONED):
+            return StartTimeout("it could not be made to end its setup")
         case _:
             return None

@@ -77,6 +77,7 @@ class Mailbox(Generic[M]):
         "room",
         "runtime",
         "waiter",
+        "waiting_for",
         "waiting_on",
         "watchers",
         "watching",
@@ -95,6 +96,7 @@ class Mailbox(Generic[M]):
         self.waiter: asyncio.Future[None] | None = None
         # The mailbox whose answer our actor's own task awaits: an edge of the wait-for graph.
         self.waiting_on: Mailbox[Any] | None = None
+        self.waiting_for: asyncio.Future[Any] | None = None
         # Monitors in both directions, and what a late one wants to know.
         self.watchers: dict[Mailbox[Any], None] | None = None
         self.watching: dict[Mailbox[Any], None] | None = None

@@ -141,10 +141,11 @@ class ActorRef(Generic[M_contra]):
         if asker is not None and asyncio.current_task(loop) is asker.task:
             waiting: Mailbox[Any] | None = asker.mailbox
             _refuse_cycle(asker.mailbox, mailbox)
-            asker.mailbox.waiting_on = mailbox
         else:
             waiting = None
         future: asyncio.Future[R] = loop.create_future()
+        if waiting is not None:
+            waiting.waiting_on, waiting.waiting_for = mailbox, future
         reply: Reply[R] = Reply(future)
         try:
             tracer = runtime.tracer
@@ -156,9 +157,13 @@ class ActorRef(Generic[M_contra]):
             else:
                 await mailbox.put(envelope)
             return await future
+        except BaseException:
+            # Refused: nobody waits for this answer, nor for its limit.
+            future.cancel()
+            raise
         finally:
             if waiting is not None:
-                waiting.waiting_on = None
+                waiting.waiting_on = waiting.waiting_for = None
 
     def ask_nowait(
         self,
@@ -189,10 +194,13 @@ def _wrap(mailbox: Mailbox[Any], message: object) -> object:
 
 def _refuse_cycle(asker: Mailbox[Any], target: Mailbox[Any]) -> None:
     """Walk the wait-for graph from the target; meeting the asker means that nobody could ever answer."""
-    chain = [asker.path]
-    waits_for: Mailbox[Any] | None = target
-    while waits_for is not None:
-        chain.append(waits_for.path)
-        if waits_for is asker:
-            raise AskCycle(f"this ask would wait for itself: {' -> '.join(chain)}")
-        waits_for = waits_for.waiting_on
+    chain = [asker]
+    node: Mailbox[Any] | None = target
+    # A circle without the asker, such as a supervisor that waits for a child that asks it, has its own asker.
+    while node is not None and (node is asker or node not in chain):
+        chain.append(node)
+        if node is asker:
+            raise AskCycle(f"this ask would wait for itself: {' -> '.join(link.path for link in chain)}")
+        # An asker that has its answer waits no more, even if its task has not run yet.
+        answered = node.waiting_for is not None and node.waiting_for.done()
+        node = None if answered else node.waiting_on

@@ -176,7 +176,7 @@ class Slot:
     def next_delay(self, life: Incarnation) -> float:
         """Seconds to wait before the next start; a long healthy life is forgiven."""
         backoff = self.node.backoff
-        if life.running and self.runtime.clock.now() - life.began >= backoff.healthy_after:
+        if life.running and self.runtime.clock.now() - life.up_since >= backoff.healthy_after:
             self.failures = 0
         self.failures += 1
         self.restarts += 1

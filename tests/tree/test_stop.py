@@ -14,10 +14,10 @@ from supervisor.testing import Shielded, Slow, Stubborn, crash, settle
 from supervisor.tree.events import ChildAbandoned, ChildExited, ChildStarted, DeadLetterReason, StopStage
 from supervisor.tree.outcome import Outcome, Shutdown, Stage
 from supervisor.tree.slot import State
-from tests.tree.actors import Diarist, Gated, Puppet, Rig, Undying, failure, outlived, states, task_names
+from tests.tree.actors import Diarist, Puppet, Rig, failure, outlived, states
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 D, C, K, A = Stage.DRAINING, Stage.CANCELLING, Stage.KILLING, Stage.ABANDONED
 
@@ -219,80 +219,6 @@ async def test_an_asker_learns_of_the_stop() -> None:
         rig.tree.stop()
         await rig.ended()
     assert [type(ask.result()) for ask in asks] == [MailboxClosed, MailboxClosed]
-
-
-@pytest.mark.parametrize("factory", [Slow, Shielded, Stubborn])
-@pytest.mark.parametrize("when", ["before the stop", "during the drain", "during the cancel"])
-async def test_a_deadline_cuts_the_stop_short(factory: Callable[[], Actor[object]], when: str) -> None:
-    """However late the deadline is brought forward, everything has ended or is abandoned by then, in order."""
-    made: list[Stubborn] = []
-
-    def make() -> Actor[object]:
-        actor = factory()
-        if isinstance(actor, Stubborn):
-            made.append(actor)
-        return actor
-
-    names = [f"c{number}" for number in range(4)]
-    rig = Rig(
-        Supervisor(
-            "root",
-            [
-                Supervisor("inner", [Child(name, make) for name in names[:2]]),
-                *(Child(name, make) for name in names[2:]),
-            ],
-        )
-    )
-    await rig.tree.start()
-    rig.mark()
-    if when == "before the stop":
-        rig.runtime.deadline.tighten(rig.clock.now() + 1, rig.clock.now() + 3)
-    rig.tree.stop()
-    await rig.clock.advance(6 if when == "during the cancel" else 0)
-    if when != "before the stop":
-        rig.mark()
-        rig.runtime.deadline.tighten(rig.clock.now() + 1, rig.clock.now() + 3)
-    await rig.ended(4)
-    assert max(rig.when(ChildExited)) <= 3
-    assert [event.path for event in rig.log.of(ChildExited)][-2:] == ["root/inner", "root"] or factory is not Puppet
-    expected = {path for path in task_names() if factory is Stubborn}
-    assert {life.path for life in rig.runtime.abandoned} == expected
-    for actor in made:
-        actor.release()
-    assert await outlived("root") == []
-
-
-async def test_a_deadline_leaves_no_child_behind_in_a_start() -> None:
-    """A stop under a deadline, while the tree still starts, also stops the children that had started."""
-    diary: list[str] = []
-    first, slow = Child("a", partial(Diarist, diary)), Child("b", Slow)
-    nested = Supervisor("nested", [first, slow, Child("c", partial(Gated, asyncio.Event()))])
-    rig = Rig(Supervisor("root", [nested]))
-    async with asyncio.TaskGroup() as group:
-        group.create_task(rig.tree.start())
-        await settle()
-        rig.mark()
-        rig.runtime.deadline.tighten(rig.clock.now() + 1, rig.clock.now() + 3)
-        await rig.stop()
-    assert diary == ["setup a", "teardown a"]
-    assert rig.when(ChildExited, path="root") == [1]
-    assert task_names() == []
-
-
-async def test_a_teardown_under_way_heeds_the_deadline() -> None:
-    """A teardown that began before the shutdown is cut at its end like everything else."""
-    end = asyncio.Event()
-    child = Child("a", lambda: Undying(end, "teardown"), teardown_timeout=60)
-    rig = Rig(Supervisor("root", [child]))
-    await rig.tree.start()
-    crash(child.ref, ValueError())
-    await settle()
-    rig.mark()
-    rig.runtime.deadline.tighten(rig.clock.now() + 1, rig.clock.now() + 3)
-    await rig.stop()
-    end.set()
-    assert rig.when(ChildExited, name="a") == [3]
-    assert await outlived("root") == []
 
 
 def test_a_supervisors_own_limit_is_the_sum_of_its_childrens() -> None:
