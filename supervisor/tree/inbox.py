@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 from supervisor.errors import ActorCrashed, MailboxClosed, SupervisorError
 from supervisor.tree.events import DeadLetterReason
-from supervisor.tree.mailbox import Envelope, Injected, resolve
+from supervisor.tree.mailbox import Envelope, Injected, OwnTimer, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,7 +96,7 @@ class Inbox(Generic[M]):
                 self.halted = self._left <= 0
             if mailbox.has_writers:
                 mailbox.wake_writer()
-            if type(item) is not Envelope:
+            if type(item) is not Envelope and type(item) is not OwnTimer:
                 message: object = item
             elif item.expired:
                 mailbox.runtime.bury(mailbox.path, item.message, DeadLetterReason.EXPIRED)

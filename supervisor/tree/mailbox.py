@@ -17,6 +17,7 @@ from supervisor.tree.events import DeadLetterReason
 from supervisor.tree.runtime import Runtime
 
 if TYPE_CHECKING:
+    from supervisor.tree.incarnation import Incarnation
     from supervisor.tree.outcome import Outcome
     from supervisor.tree.refs import Reply
 
@@ -47,6 +48,21 @@ class Envelope:
     def expired(self) -> bool:
         """Whether nobody waits for the answer any more."""
         return self.reply is not None and self.reply.done
+
+
+class OwnTimer(Envelope):
+    """A message that an incarnation sent to itself by a timer: it is for no other."""
+
+    __slots__ = ("life",)
+
+    def __init__(self, message: object, life: Incarnation) -> None:
+        super().__init__(message, None, None)
+        self.life = life
+
+    @property
+    def expired(self) -> bool:
+        """Whether the incarnation has ended."""
+        return self.life.outcome is not None
 
 
 class Injected:

@@ -6,8 +6,9 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
+from supervisor.tree.clock import NEVER
 from supervisor.tree.events import DeadLetterReason
-from supervisor.tree.mailbox import resolve
+from supervisor.tree.mailbox import OwnTimer, resolve
 
 if TYPE_CHECKING:
     from supervisor.tree.clock import Timer
@@ -63,6 +64,9 @@ class Pauses:
 
     def after(self, seconds: float, message: object) -> Timer:
         """See `Actor.after`."""
+        if self._life.outcome is not None:
+            self._life.runtime.bury(self._life.path, message, DeadLetterReason.CLOSED)
+            return NEVER
         timer = _After(self, message)
         timer.handle = self._life.runtime.clock.call_later(max(0.0, seconds), timer.fire)
         self._timers.add(timer)
@@ -74,7 +78,7 @@ class Pauses:
         life = self._life
         if life.stage is None:
             # Beyond the bound if need be: an actor cannot make room for its own timer by waiting.
-            life.node.mailbox.deliver(message)
+            life.node.mailbox.deliver(OwnTimer(message, life))
         else:
             life.runtime.bury(life.path, message, DeadLetterReason.CLOSED)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Ticks:
     """Iterator behind `Actor.every`. A class, not an async generator: nothing is left open on `break`."""
 
-    __slots__ = ("_due", "_jitter", "_life", "_seconds", "_wake")
+    __slots__ = ("_due", "_jitter", "_life", "_seconds", "_target", "_wake")
 
     def __init__(self, life: Incarnation, seconds: float, jitter: float, wake: Signal | None) -> None:
         if not 0 < seconds < math.inf:
@@ -24,7 +24,9 @@ class Ticks:
         self._seconds = seconds
         self._jitter = jitter
         self._wake = wake
+        # The next tick of the schedule, without and with its jitter.
         self._due: float | None = None
+        self._target = 0.0
 
     def __aiter__(self) -> Ticks:
         return self
@@ -33,19 +35,21 @@ class Ticks:
         life, clock = self._life, self._life.runtime.clock
         if self._due is None:
             self._due = clock.now()
-        else:
-            self._due = await self._next_tick(self._due)
+        elif life.stage is None:
+            now = clock.now()
+            if self._due < now:
+                self._due += math.ceil((now - self._due) / self._seconds) * self._seconds
+                self._target = self._due + self._shift()
+            await life.pauses.sleep(self._target - now, self._wake)
         if life.stage is not None:
             raise StopAsyncIteration
-        life.inbox.stamp = clock.now()
+        life.inbox.stamp = now = clock.now()
+        if now >= self._target:
+            self._due += self._seconds
+            self._target = self._due + self._shift()
         if self._wake is not None:
             # Cleared before the body runs: a set that arrives during it makes another tick.
             self._wake.clear()
 
-    async def _next_tick(self, due: float) -> float:
-        life, now = self._life, self._life.runtime.clock.now()
-        missed = max(0.0, math.floor((now - due) / self._seconds))
-        due += (missed + 1) * self._seconds
-        shift = self._seconds * self._jitter * (2 * life.runtime.random.random() - 1)
-        await life.pauses.sleep(max(0.0, due + shift - now), self._wake)
-        return due
+    def _shift(self) -> float:
+        return self._seconds * self._jitter * (2 * self._life.runtime.random.random() - 1)

@@ -89,6 +89,22 @@ def threaded() -> App:
     return App([Child("threaded", Threaded)])
 
 
+class Parent(Loud):
+    """Starts a process, and says which variables of interest it inherited."""
+
+    SCRIPT = "import os; print(*sorted({'NOTIFY_SOCKET', 'WATCHDOG_USEC', 'WATCHDOG_PID', 'KEPT'} & os.environ.keys()))"
+
+    async def run(self) -> None:
+        done = await anyio.run_process([sys.executable, "-c", self.SCRIPT])
+        say(f"inherited: {done.stdout.decode().strip()}")
+        await super().run()
+
+
+def parent() -> App:
+    """An actor that starts a process."""
+    return App([Child("parent", Parent)])
+
+
 # --- slow and stubborn ------------------------------------------------------------------------------
 
 
@@ -126,6 +142,15 @@ class Hesitant(Loud):
 def hesitant() -> App:
     """Its second actor starts when the test says so."""
     return App([loud("one"), Child("hesitant", Hesitant), loud("three")])
+
+
+class SlowBothWays(Hesitant, Patient):
+    """Goes up and down when the test says so."""
+
+
+def slow_both_ways() -> App:
+    """Its only actor starts and stops when the test says so."""
+    return App([Child("patient", SlowBothWays, teardown_timeout=15.0)])
 
 
 # --- failing ----------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from typing import IO, TYPE_CHECKING, Any
 
 from supervisor.process.inspector_client import Running, request
@@ -22,7 +23,9 @@ LIMIT = 20.0
 
 APPS = "tests.process.apps"
 HOSTILE = "tests.process.hostile"
+HASTY = ("-m", "tests.process.hasty")
 RUN = ("-m", "supervisor", "run", "--log-format", "json", "--log-level", "debug")
+DUMPED = {"path", "state", "stage", "generation", "mailbox", "last_progress", "restarts", "stack"}
 _NOT_INHERITED = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "SUPERVISOR_", "PYTHONASYNCIODEBUG")
 
 
@@ -114,6 +117,14 @@ class Program:
         self.event("process_ready")
         return self
 
+    def dumped(self, path: str) -> dict[str, Any]:
+        """Wait for the line about one node that SIGUSR1 asks for."""
+
+        def wanted(row: dict[str, Any]) -> bool:
+            return row.keys() >= DUMPED and row["path"] == path
+
+        return _parsed(self.err.find(lambda line: wanted(_parsed(line)), f"dump of {path}"))
+
     # --- what it is told --------------------------------------------------------------------------
 
     def send(self, number: signal.Signals) -> None:
@@ -125,6 +136,13 @@ class Program:
         assert self.process.stdin is not None
         self.process.stdin.write(text + "\n")
         self.process.stdin.flush()
+
+    def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds that the process does without a word."""
+        give_up, pause = time.monotonic() + LIMIT, threading.Event()
+        while not holds():
+            assert time.monotonic() < give_up, f"waited in vain for {what}"
+            pause.wait(0.01)
 
     @property
     def socket(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -193,9 +194,9 @@ async def test_a_dynamic_child_abandoned_in_its_setup_takes_the_tree_down() -> N
     assert isinstance(outcome.error, Unstoppable)
 
 
-@pytest.fixture
+@asynccontextmanager
 async def replaced() -> AsyncIterator[tuple[Rig, Child[object], Zombie, list[object]]]:
-    """Provide a tree in which a zombie's successor runs."""
+    """Run a tree in which a zombie has a successor."""
     end, seen = asyncio.Event(), list[object]()
     zombie = Zombie(end)
     actors: list[Actor[object]] = [Puppet(seen), zombie]
@@ -209,58 +210,53 @@ async def replaced() -> AsyncIterator[tuple[Rig, Child[object], Zombie, list[obj
         group.create_task(root.restart_child("a"))
         await rig.clock.advance(10)
     yield rig, child, zombie, seen
+    await rig.stop()
     end.set()
-    assert await outlived("root") == ([] if rig.tree.outcome else ["root", "root/a"])
-
-
-Replaced = tuple[Rig, Child[object], Zombie, list[object]]
-
-
-async def test_a_replaceable_child_is_replaced(replaced: Replaced) -> None:
-    """A child that says it may be replaced gets a new incarnation beside the abandoned one."""
-    rig, _, zombie, _ = replaced
-    assert (states(rig.tree), generations(rig.tree)) == ({"a": State.RUNNING}, {"a": 2})
-    assert [life.generation for life in rig.runtime.abandoned] == [1]
-    assert rig.log.of(ChildExited, name="a")[0].outcome == Shutdown(Stage.ABANDONED)
-    assert zombie.swallowed > 0
-    assert await rig.stop() == Shutdown(Stage.DRAINING)
-
-
-async def test_a_zombie_reads_nothing_of_its_successor(replaced: Replaced) -> None:
-    """Messages go to the successor only, while the zombie lives, when it wakes up, and after its end."""
-    rig, child, zombie, seen = replaced
-    child.ref.tell_nowait(1)
-    await settle()
-    child.ref.tell_nowait(2)
-    zombie.end.set()
-    await settle()
-    child.ref.tell_nowait(3)
-    await settle()
-    assert seen == [1, 2, 3]
-    assert [message for message in zombie.seen if isinstance(message, str | int)] == ["for the zombie"]
+    assert await outlived("root") == []
     assert rig.runtime.abandoned == set()
-    await rig.stop()
 
 
-async def test_a_zombies_end_changes_nothing(replaced: Replaced) -> None:
+async def test_a_replaceable_child_is_replaced() -> None:
+    """A child that says it may be replaced gets a new incarnation beside the abandoned one."""
+    async with replaced() as (rig, _, zombie, _):
+        assert (states(rig.tree), generations(rig.tree)) == ({"a": State.RUNNING}, {"a": 2})
+        assert [life.generation for life in rig.runtime.abandoned] == [1]
+        assert rig.log.of(ChildExited, name="a")[0].outcome == Shutdown(Stage.ABANDONED)
+        assert zombie.swallowed > 0
+        assert await rig.stop() == Shutdown(Stage.DRAINING)
+
+
+async def test_a_zombie_reads_nothing_of_its_successor() -> None:
+    """Messages go to the successor only, while the zombie lives, when it wakes up, and after its end."""
+    async with replaced() as (_, child, zombie, seen):
+        child.ref.tell_nowait(1)
+        await settle()
+        child.ref.tell_nowait(2)
+        zombie.end.set()
+        await settle()
+        child.ref.tell_nowait(3)
+        await settle()
+        assert seen == [1, 2, 3]
+        assert [message for message in zombie.seen if isinstance(message, str | int)] == ["for the zombie"]
+
+
+async def test_a_zombies_end_changes_nothing() -> None:
     """The late end of an abandoned task, even a crash, is no event of the tree and restarts nobody."""
-    rig, _, zombie, _ = replaced
-    rig.mark()
-    task = next(life.task for life in rig.runtime.abandoned)
-    zombie.where = ()
-    task.cancel()
-    zombie.end.set()
-    await settle()
-    assert task.done()
-    assert rig.log.events == []
-    assert generations(rig.tree) == {"a": 2}
-    await rig.stop()
+    async with replaced() as (rig, _, zombie, _):
+        rig.mark()
+        task = next(life.task for life in rig.runtime.abandoned)
+        zombie.where = ()
+        task.cancel()
+        zombie.end.set()
+        await settle()
+        assert task.done()
+        assert rig.log.events == []
+        assert generations(rig.tree) == {"a": 2}
 
 
-async def test_a_zombie_burns_no_core(replaced: Replaced) -> None:
+async def test_a_zombie_burns_no_core() -> None:
     """Once abandoned, a task that swallows cancels is left alone instead of being cancelled for ever."""
-    rig, _, zombie, _ = replaced
-    before = zombie.swallowed
-    await rig.clock.advance(1)
-    assert zombie.swallowed == before
-    await rig.stop()
+    async with replaced() as (rig, _, zombie, _):
+        before = zombie.swallowed
+        await rig.clock.advance(1)
+        assert zombie.swallowed == before

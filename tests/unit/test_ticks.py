@@ -361,7 +361,7 @@ async def test_after_sends_a_message_later() -> None:
 
 async def test_after_can_be_taken_back() -> None:
     """A cancelled timer sends nothing, and a cancel after the fact does nothing."""
-    clock, heard, timers = FakeClock(), list[object](), list[Timer]()
+    clock, heard, timers = FakeClock(), list[object](), list["Timer"]()
     async with running(Child("x", lambda: Puppet(heard)), clock=clock) as ref:
         await ref.tell(set_timer(1, "a", timers))
         await ref.tell(set_timer(2, "b", timers))
