@@ -62,7 +62,10 @@ class Progress:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Return 1 if `--check` was given and a target was missed."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if unknown := set(options.figures) - set(FIGURES):
+        parser.error(f"no figure called {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
     progress = Progress()
     quick: bool = options.quick
     runs: int = options.runs or (_QUICK_RUNS if quick else FULL_RUNS)
@@ -73,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows += FIGURES[figure](plan)
         progress.end()
     machine = {**facts(), "runs": f"{runs}, quick" if quick else str(runs)}
-    show(rows, machine)
+    show(rows, machine, sys.stdout)
     if options.json is not None:
         report = {"facts": machine, "rows": [row.data() for row in rows]}
         options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

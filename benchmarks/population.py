@@ -36,7 +36,7 @@ def measure(plan: Plan) -> list[Row]:
     found: dict[str, list[dict[str, float]]] = {"Supervisor": [], "DynamicSupervisor": []}
     for number in range(1, plan.runs + 1):
         for kind, reports in found.items():
-            plan.say(f"{count} actors under a {kind}: run {number} of {plan.runs}")
+            plan.say(f"{count:,} actors under a {kind}: run {number} of {plan.runs}")
             reports.append(report_of("benchmarks.population", kind, str(count)))
     rows = []
     for kind, reports in found.items():
@@ -46,7 +46,7 @@ def measure(plan: Plan) -> list[Row]:
             ("memory of each", "B", at_most(8 * 1024, "B")),
         ):
             samples = Samples(kind, unit, tuple(report[figure] for report in reports))
-            rows.append(Row(f"{count} actors, {kind}: {figure}", samples, None, target))
+            rows.append(Row(f"{count:,} actors, {kind}: {figure}", samples, None, target))
     return rows
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -15,7 +14,7 @@ HEADINGS: Final = ("figure", "ours", "compared with", "ratio", "target", "reache
 _NUMBERS: Final = frozenset({"ours", "ratio", "target"})
 
 
-def show(rows: Sequence[Row], facts: Mapping[str, str], out: TextIO = sys.stdout) -> None:
+def show(rows: Sequence[Row], facts: Mapping[str, str], out: TextIO) -> None:
     """Print the table as suits `out`."""
     if out.isatty():
         _rich(rows, facts, out)

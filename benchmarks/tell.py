@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from benchmarks.sampling import Plan
 
 MESSAGES: Final = 200_000
-PYKKA_MESSAGES: Final = 20_000
 
 _CAPACITY: Final = 100  # the default of a mailbox, so the queue has it too
 
@@ -52,14 +51,14 @@ class PykkaListener(pykka.ThreadingActor):
 
 def measure(plan: Plan) -> list[Row]:
     """One sender, one supervised actor, and a mailbox with its default bound."""
-    count, pykka_count = plan.size(MESSAGES), plan.size(PYKKA_MESSAGES)
+    count = plan.size(MESSAGES)
     samples = in_turn(
         plan,
         "/s",
         {
             "tell": on_uvloop(lambda: _tell(count)),
             "bare asyncio.Queue": on_uvloop(lambda: _queue(count)),
-            "Pykka tell": lambda: _pykka(pykka_count),
+            "Pykka tell": lambda: _pykka(count),
         },
     )
     tell = samples["tell"]

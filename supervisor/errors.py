@@ -84,3 +84,15 @@ class Stop(Exception):
 
 class Ignore(Exception):
     """Raised in `setup` by an actor that does not want to run; the child stays declared."""
+
+
+class MigrationError(SupervisorError):
+    """The schema of the database does not fit the code, or cannot be changed; the message has the remedy.
+
+    `transient` means that nothing is wrong but the moment: the database is out of reach, busy, or was too slow, and
+    the same attempt may succeed later.
+    """
+
+    def __init__(self, message: str, *, transient: bool = False) -> None:
+        super().__init__(message)
+        self.transient = transient

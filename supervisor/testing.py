@@ -94,6 +94,8 @@ class FakeClock:
 
     async def advance(self, seconds: float) -> None:
         """Move the clock on, timer by timer, and let the loop settle after each."""
+        if not seconds >= 0:
+            raise ValueError(f"advance({seconds}): a clock goes forward, by 0 seconds or more")
         until = self._now + seconds
         await settle()
         while self._timers and self._timers[0][0] <= until:
@@ -104,7 +106,7 @@ class FakeClock:
             callback, timer.callback = timer.callback, None
             callback()
             await settle()
-        self._now = until
+        self._now = max(self._now, until)
 
     @property
     def pending(self) -> int:
@@ -186,12 +188,13 @@ async def _running_tree(root: Supervisor, clock: Clock | None, log: EventLog | N
     if log is not None:
         runtime.subscribe(log)
     tree = Tree(root, runtime)
-    await tree.start()
     try:
+        await tree.start()
         yield tree
     finally:
         tree.stop()
-        outcome = await _finish(tree, clock)
+        with anyio.CancelScope(shield=True):
+            outcome = await _finish(tree, clock)
     if isinstance(outcome, Crashed) and isinstance(outcome.error, SupervisorError):
         raise outcome.error
 

@@ -32,7 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         typer.echo(f"supervisor: {error}", err=True)
         return ExitCode.CONFIG
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else ExitCode.CLEAN
+        if isinstance(end.code, str):
+            raise  # somebody's last words, which Python prints
+        return end.code or ExitCode.CLEAN
     return ExitCode.CLEAN
 
 
@@ -53,11 +55,16 @@ def _program() -> typer.Typer:
 
 
 def _version(asked: bool) -> None:
-    if asked:
-        from importlib import metadata
+    if not asked:
+        return
+    from importlib import metadata
 
-        typer.echo(f"supervisor-runtime {metadata.version('supervisor-runtime')}")
-        raise typer.Exit
+    try:
+        version = metadata.version("supervisor-runtime")
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    typer.echo(f"supervisor-runtime {version}")
+    raise typer.Exit
 
 
 def _options(

@@ -14,7 +14,7 @@ from supervisor.errors import SupervisorError
 from supervisor.process.exit_code import ExitCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.console import Console
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 WATCH_EVERY: Final = 1.0
 """Seconds between two looks of `--watch`."""
+
+PIPED_WIDTH: Final = 250
+"""Columns of the tree where no terminal sets a limit."""
 
 
 class Action(StrEnum):
@@ -33,9 +36,6 @@ class Action(StrEnum):
     RESTART = "restart"
     REMOVE = "remove"
 
-
-PIPED_WIDTH: Final = 250
-"""Columns of the tree where no terminal sets a limit."""
 
 _DONE: Final = {Action.STOP: "stopped", Action.RESTART: "restarted", Action.REMOVE: "removed"}
 
@@ -73,14 +73,16 @@ def _choose(name: str | None, pid: int | None, runtime_dir: Path | None) -> Runn
     """Find the one process that is meant, or leave with a list of those that run."""
     from supervisor.config import load
     from supervisor.process.inspector_client import find
+    from supervisor.process.runtime_dir import default_dir
 
     config = load(flags={"name": name, "runtime_dir": None if runtime_dir is None else str(runtime_dir)})
-    running = find(config.runtime_dir)
+    folder = config.runtime_dir or default_dir()
+    running = find(folder)
     chosen = [process for process in running if config.name in {None, process.name} and pid in {None, process.pid}]
     if not chosen:
         wanted = (f" called {config.name}" if config.name else "") + (f" with pid {pid}" if pid is not None else "")
-        others = f"; these are:\n{_listed(running)}" if running else ""
-        _leave(ExitCode.NO_START, f"no process{wanted} is running{others}")
+        others = f"these are:\n{_listed(running)}" if running else f"looked in {folder}"
+        _leave(ExitCode.NO_START, f"no process{wanted} is running; {others}")
     if len(chosen) > 1:
         _leave(ExitCode.USAGE, f"several processes are running, so choose with --name or --pid:\n{_listed(chosen)}")
     return chosen[0]
@@ -113,7 +115,7 @@ def _show(process: Running, path: str | None, *, stacks: bool, watch: bool, as_j
     elif console.is_terminal:
         _watch(console, lambda: TreeView.of(answer()))
     else:
-        raise typer.BadParameter("--watch needs a terminal")
+        _leave(ExitCode.USAGE, "--watch needs a terminal")
 
 
 def _watch(console: Console, view: Callable[[], TreeView], pause: Callable[[float], object] | None = None) -> None:
@@ -127,14 +129,17 @@ def _watch(console: Console, view: Callable[[], TreeView], pause: Callable[[floa
             pause(WATCH_EVERY)
 
 
-def _subtree(node: dict[str, Any], path: str) -> dict[str, Any]:
-    waiting = [node]
-    while waiting:
-        node = waiting.pop()
-        if node["path"] == path:
-            return node
-        waiting += node["children"]
-    raise typer.BadParameter(f"there is no node {path!r}; `tree` lists the paths")
+def _subtree(root: dict[str, Any], path: str) -> dict[str, Any]:
+    found = next((node for node in _walk(root) if node["path"] == path), None)
+    if found is None:
+        _leave(ExitCode.USAGE, f"there is no node {path!r}; `tree` lists the nodes")
+    return found
+
+
+def _walk(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node["children"]:
+        yield from _walk(child)
 
 
 def _change(process: Running, action: Action, path: str, *, as_json: bool) -> None:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from supervisor.config import Config
     from supervisor.process.deadman import DeadMan
     from supervisor.tree.outcome import Outcome
-    from supervisor.tree.runtime import MessageTracer
     from supervisor.tree.supervisor import Supervisor
+    from supervisor.tree.tracing import MessageTracer
 
 THREADS: Final = 1.0
 """Seconds that threads get to end after a shutdown that was in time."""

@@ -31,14 +31,17 @@ def formatter(*, human: bool, colours: bool) -> ProcessorFormatter:
     steps = (_human_head, _escaped, _human(colours=colours)) if human else (_json_head, _json)
     return ProcessorFormatter(
         processors=[_traceback, steps[0], ProcessorFormatter.remove_processors_meta, *steps[1:]],
-        foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), _foreign_stack],
+        foreign_pre_chain=[structlog.contextvars.merge_contextvars, structlog.stdlib.ExtraAdder(), _native],
     )
 
 
-def _foreign_stack(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
-    """Bring `stack_info` of the standard library under structlog's name for it."""
+def _native(_: WrappedLogger, __: str, line: EventDict) -> EventDict:
+    """Bring a record of the standard library into structlog's form."""
     if stack := line.pop("stack_info", None):
         line["stack"] = stack
+    # Another handler's formatter leaves these two on the record, where they look like `extra`.
+    line.pop("message", None)
+    line.pop("asctime", None)
     return line
 
 

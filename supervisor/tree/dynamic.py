@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from supervisor.errors import ChildExists, ConfigError, StartFailed, SupervisorError, TooManyChildren
 from supervisor.tree.child import Limits, Restart
 from supervisor.tree.keeper import AddChild, Keeper, start_error
-from supervisor.tree.outcome import summary
+from supervisor.tree.outcome import Ignored, summary
 from supervisor.tree.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -109,6 +109,10 @@ class DynamicKeeper(Keeper):
 
     def _settled(self, slot: Slot, life: Incarnation, reply: Reply[None], _: asyncio.Future[None]) -> None:
         error = start_error(life)
+        if error is None and not life.running and not isinstance(life.outcome, Ignored):
+            error = SupervisorError("it was stopped before it ran")
+        if isinstance(life.outcome, Ignored) and slot.restart is Restart.TEMPORARY:
+            self._forget(slot)
         if self._life.runtime.stuck_under(slot.path):
             # Handled in turn, where it can end this supervisor.
             self._notify(slot, life, stalled=False)

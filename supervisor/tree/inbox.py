@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 from supervisor.errors import ActorCrashed, MailboxClosed, SupervisorError
 from supervisor.tree.events import DeadLetterReason
 from supervisor.tree.mailbox import Envelope, Injected, OwnTimer, resolve
+from supervisor.tree.tracing import enter_span, leave_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,26 +147,24 @@ class Inbox(Generic[M]):
         self._current = EMPTY
         if self._envelope is not None:
             self._envelope = None
-            self._close_span(None)
+            self.close_span(None)
 
     def crashed(self, error: BaseException) -> None:
         """Bury the message being handled; its asker gets ActorCrashed."""
         failure = ActorCrashed(f"{self._mailbox.path} crashed while it handled a request")
         failure.__cause__ = error
-        self._bury_current(DeadLetterReason.CRASHED, failure, error)
+        self._bury_current(DeadLetterReason.CRASHED, failure)
 
     def interrupted(self) -> None:
         """Bury the message whose handling a stop cut short; its asker gets MailboxClosed."""
         failure = MailboxClosed(f"{self._mailbox.path} was stopped before it answered")
-        self._bury_current(DeadLetterReason.CLOSED, failure, None)
+        self._bury_current(DeadLetterReason.CLOSED, failure)
 
-    def _bury_current(self, reason: DeadLetterReason, failure: Exception, error: BaseException | None) -> None:
+    def _bury_current(self, reason: DeadLetterReason, failure: Exception) -> None:
         current, self._current = self._current, EMPTY
         envelope, self._envelope = self._envelope, None
-        if envelope is not None:
-            self._close_span(error)
-            if envelope.reply is not None:
-                envelope.reply.fail(failure)
+        if envelope is not None and envelope.reply is not None:
+            envelope.reply.fail(failure)
         if current is not EMPTY:
             self._mailbox.runtime.bury(self._mailbox.path, current, reason)
 
@@ -173,10 +172,8 @@ class Inbox(Generic[M]):
         """The actor ended well: the last message counts as handled, but its asker will get no answer."""
         self._current = EMPTY
         envelope, self._envelope = self._envelope, None
-        if envelope is not None:
-            self._close_span(None)
-            if envelope.reply is not None:
-                envelope.reply.fail(MailboxClosed(f"{self._mailbox.path} ended before it answered"))
+        if envelope is not None and envelope.reply is not None:
+            envelope.reply.fail(MailboxClosed(f"{self._mailbox.path} ended before it answered"))
 
     def _wake(self) -> None:
         waiter, self._mailbox.waiter = self._mailbox.waiter, None
@@ -193,12 +190,12 @@ class Inbox(Generic[M]):
     def _open_envelope(self, envelope: Envelope) -> object:
         mailbox = self._mailbox
         self._envelope = envelope
-        if (tracer := mailbox.runtime.tracer) is not None:
-            self._span = tracer.handling(mailbox.path, envelope.message, envelope.sender)
-            self._span.__enter__()
+        if mailbox.runtime.tracer is not None:
+            self._span = enter_span(mailbox.runtime.tracer, mailbox.path, envelope)
         return envelope.message
 
-    def _close_span(self, error: BaseException | None) -> None:
+    def close_span(self, error: BaseException | None) -> None:
+        """Leave the span of the message being handled. In the actor's own task: spans live in its context."""
         span, self._span = self._span, None
         if span is not None:
-            span.__exit__(None if error is None else type(error), error, None)
+            leave_span(span, error)

@@ -129,6 +129,7 @@ class Incarnation:
             raise
         except BaseException as error:  # noqa: BLE001 - the one place where every end of an actor is recorded
             self._error = error
+        self.inbox.close_span(self._error)
 
     async def _serve(self) -> None:
         actor = self.node.factory()
@@ -180,7 +181,9 @@ class Incarnation:
 
     def stop(self, at: Stage = Stage.DRAINING) -> None:
         """Begin to stop at this stage, or move on to it. Never waits; `when_ended` does."""
-        if self.outcome is not None or (self.stage is not None and _ORDER[at] <= _ORDER[self.stage]):
+        if self.task.done() or self.outcome is not None:
+            return
+        if self.stage is not None and _ORDER[at] <= _ORDER[self.stage]:
             return
         if at is Stage.DRAINING and not self.node.patient and (not self.running or self.node.limits.stop == 0):
             # An actor in `setup` cannot know of a drain.
@@ -285,7 +288,7 @@ class Incarnation:
                 self.inbox.crashed(error)
             case ExitAsked(code):
                 self.inbox.crashed(SystemExit(code))
-            case Shutdown() if outcome.stage is not Stage.DRAINING or isinstance(self._error, asyncio.CancelledError):
+            case Shutdown(stage) if stage is not Stage.DRAINING or not isinstance(self._error, Stop | None):
                 self.inbox.interrupted()
             case _:
                 self.inbox.finished()
@@ -294,6 +297,8 @@ class Incarnation:
         mailbox = self.node.mailbox
         mailbox.alive = False
         mailbox.waiting_on = None
+        # Reports of monitors were for this incarnation.
+        mailbox.control = None
         self.runtime.emit(ChildExited(self.path, self.generation, outcome))
         report_down(mailbox, outcome)
         if isinstance(outcome, ExitAsked):

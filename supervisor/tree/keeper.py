@@ -22,7 +22,7 @@ from supervisor.tree.actor import Actor
 from supervisor.tree.child import Restart
 from supervisor.tree.events import AutoShutdownBegan, ChildRestarting, SupervisorGaveUp
 from supervisor.tree.intensity import Intensity
-from supervisor.tree.outcome import Crashed, Ignored, Normal, Shutdown, Stage, summary
+from supervisor.tree.outcome import Crashed, Ignored, Normal, Shutdown, Stage, describe, summary
 from supervisor.tree.slot import Slot, State
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 await self._on_ended(slot, life, stalled=stalled)
             case RestartDue(slot, turn):
                 self.inbox.done()
-                if slot.waiting and slot.turn == turn:
+                if slot.turn == turn:
                     await self._restart_group(slot)
             case _:
                 await self._obey(message)
@@ -170,6 +170,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             self._refuse_stuck(slot)
         if isinstance(life.outcome, Ignored):
             slot.close()
+            if slot.restart is Restart.TEMPORARY:
+                self._forget(slot)
         return life
 
     async def _start(self, slot: Slot) -> None:
@@ -205,17 +207,19 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             mailbox.waiting_on = None
 
     def _forget(self, slot: Slot) -> None:
-        slot.release()
-        del self.slots[slot.node.name]
+        if self.slots.get(slot.node.name) is slot:
+            del self.slots[slot.node.name]
+            slot.release()
 
     # --- restart ----------------------------------------------------------------------------------
 
     async def _on_ended(self, slot: Slot, life: Incarnation, *, stalled: bool) -> None:
         if self.slots.get(slot.node.name) is not slot or slot.generation != life.generation:
             return
+        slot.pending = False
         if stalled and slot.incarnation is life:
             await self._halt(slot, for_good=False)
-        elif slot.incarnation is not None or slot.held or slot.waiting:
+        elif slot.incarnation is not None or slot.held or slot.leader is not None:
             # Overtaken: a sibling's restart or a command came first.
             return
         self._refuse_stuck(slot)
@@ -246,12 +250,12 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         for other in reversed(self._group(slot)):
             if other is slot:
                 continue
+            other.call_off()
             await self._halt(other, for_good=other.restart is Restart.TEMPORARY)
             if other.restart is Restart.TEMPORARY:
                 self._forget(other)
             elif not other.held:
-                # Held back by its sibling's backoff: the sibling's timer starts it again.
-                other.waiting = True
+                other.leader = slot
 
     def _group(self, slot: Slot) -> list[Slot]:
         """The children whom a failure of `slot` concerns, in start order."""
@@ -265,6 +269,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 return slots[slots.index(slot) :]
 
     async def _restart_group(self, slot: Slot) -> None:
+        slot.call_off()
         for member in self._group(slot):
             if member.held or member.incarnation is not None:
                 continue
@@ -283,7 +288,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 pass
             case AutoShutdown.ALL:
                 alive = (State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING)
-                if any(other.node.significant and other.state in alive for other in self.slots.values()):
+                others = [other for other in self.slots.values() if other.node.significant]
+                if any(other.pending or other.state in alive for other in others):
                     return
         self._life.runtime.emit(AutoShutdownBegan(self.path, slot.node.name))
         raise Stop
@@ -298,10 +304,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 case StopChild(_, name):
                     await self._stop_by_command(self._find(name))
                 case RestartChild(_, name):
-                    slot = self._find(name)
-                    await self._halt(slot, for_good=False)
-                    slot.failures = 0
-                    await self._start(slot)
+                    await self._restart_by_command(self._find(name))
                 case RemoveChild(_, name):
                     self._remove(name)
         except Unstoppable:
@@ -316,6 +319,26 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         await self._halt(slot, for_good=True)
         if slot.restart is Restart.TEMPORARY:
             self._forget(slot)
+
+    async def _restart_by_command(self, slot: Slot) -> None:
+        await self._halt(slot, for_good=False)
+        slot.held = False
+        slot.failures = 0
+        leader = self._leader_over(slot)
+        if leader is None:
+            await self._start(slot)
+            return
+        # Its group waits out a backoff: somebody wants it now, and the others belong before and behind it.
+        await self._restart_group(leader)
+        if slot.incarnation is None and not isinstance(slot.last_outcome, Ignored):
+            raise StartFailed(f"{slot.path} did not start: {describe(slot.last_outcome)}")
+
+    def _leader_over(self, slot: Slot) -> Slot | None:
+        """The child for whose backoff the group of `slot` waits."""
+        if self.spec.strategy is Strategy.ONE_FOR_ONE:
+            return None
+        leaders = {other.leader.node.name: other.leader for other in self.slots.values() if other.leader is not None}
+        return next((leader for leader in leaders.values() if slot in self._group(leader)), None)
 
     async def _add(self, node: Node) -> None:
         self.spec.check_child(node)

@@ -116,9 +116,11 @@ def _exit_code(error: SystemExit | KeyboardInterrupt) -> int:
             return 1
 
 
-def describe(outcome: Outcome) -> str:
+def describe(outcome: Outcome | None) -> str:
     """One short phrase for people: `normal`, `stopped while draining`, `crashed: ValueError: …`."""
     match outcome:
+        case None:
+            return "never ran"
         case Normal():
             return "normal"
         case Ignored():

@@ -27,13 +27,13 @@ class Pauses:
         self._sleepers: set[asyncio.Future[None]] = set()
         self._timers: set[Timer] = set()
 
-    async def sleep(self, seconds: float, wake: Signal | None) -> None:
-        """See `Actor.sleep`."""
+    async def sleep(self, seconds: float, wake: Signal | None) -> bool:
+        """See `Actor.sleep`; tell whether it was `wake` that ended it."""
         life = self._life
         if life.stage is not None and not self._roused:
             self._roused = True
             await asyncio.sleep(0)
-            return
+            return False
         waiter = asyncio.get_running_loop().create_future()
         timer = life.runtime.clock.call_later(max(0.0, seconds), partial(resolve, waiter))
         if wake is not None:
@@ -44,6 +44,7 @@ class Pauses:
             inbox.asleep = True
         try:
             await self.until(waiter)
+            woken = bool(wake)
             if wake is not None:
                 wake.clear()
         finally:
@@ -53,6 +54,7 @@ class Pauses:
             if inbox is not None:
                 inbox.asleep = False
                 inbox.stamp = life.runtime.clock.now()
+        return woken
 
     async def until(self, waiter: asyncio.Future[None]) -> None:
         """Wait for `waiter`, or for a request to stop, which resolves it."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, T
 
 from supervisor.errors import AskCycle
 from supervisor.tree.mailbox import Envelope
+from supervisor.tree.tracing import capture_sender
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,8 +149,8 @@ class ActorRef(Generic[M_contra]):
             waiting.waiting_on, waiting.waiting_for = mailbox, future
         reply: Reply[R] = Reply(future)
         try:
-            tracer = runtime.tracer
-            envelope = Envelope(message(reply, *args, **kwargs), reply, None if tracer is None else tracer.capture())
+            sender = None if runtime.tracer is None else capture_sender(runtime.tracer)
+            envelope = Envelope(message(reply, *args, **kwargs), reply, sender)
             if self._timeout != math.inf:
                 runtime.expiry[self._timeout].add(loop, future, mailbox)
             if len(mailbox.items) < mailbox.room:
@@ -180,7 +181,7 @@ class ActorRef(Generic[M_contra]):
         future: asyncio.Future[R] = loop.create_future()
         reply: Reply[R] = Reply(future)
         tracer = mailbox.runtime.tracer
-        sender = None if tracer is None else tracer.capture()
+        sender = None if tracer is None else capture_sender(tracer)
         mailbox.put_nowait(Envelope(message(reply, *args, **kwargs), reply, sender))
         if self._timeout != math.inf:
             mailbox.runtime.expiry[self._timeout].add(loop, future, mailbox)
@@ -189,7 +190,7 @@ class ActorRef(Generic[M_contra]):
 
 def _wrap(mailbox: Mailbox[Any], message: object) -> object:
     tracer = mailbox.runtime.tracer
-    return message if tracer is None else Envelope(message, None, tracer.capture())
+    return message if tracer is None else Envelope(message, None, capture_sender(tracer))
 
 
 def _refuse_cycle(asker: Mailbox[Any], target: Mailbox[Any]) -> None:

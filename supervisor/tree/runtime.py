@@ -6,7 +6,7 @@ import logging
 import math
 import random
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from supervisor.tree.clock import SystemClock
 from supervisor.tree.events import DeadLetter, DeadLetterReason, Event, ExitRequested
@@ -15,22 +15,12 @@ from supervisor.tree.expiry import Expiry
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from supervisor.tree.clock import Clock
     from supervisor.tree.incarnation import Incarnation
+    from supervisor.tree.tracing import MessageTracer
 
 DEAD_LETTERS_KEPT = 100
-
-
-class MessageTracer(Protocol):
-    """Follows messages from sender to handler; telemetry provides one, and by default there is none."""
-
-    def capture(self) -> object:
-        """Return the sender's context, to travel with the message."""
-
-    def handling(self, path: str, message: object, sender: object) -> AbstractContextManager[object]:
-        """Enter while the actor at `path` handles `message`; `sender` is what `capture` returned."""
 
 
 class DeadLetters:
@@ -109,7 +99,7 @@ class Runtime:
 
     def emit(self, event: Event) -> None:
         """Tell every subscriber. One that raises is logged and harms neither the tree nor the others."""
-        for hook in self._subscribers:
+        for hook in tuple(self._subscribers):
             try:
                 hook(event)
             except Exception:  # the tree must outlive a broken subscriber

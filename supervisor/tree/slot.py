@@ -46,12 +46,13 @@ class Slot:
         "held",
         "incarnation",
         "last_outcome",
+        "leader",
         "node",
         "path",
+        "pending",
         "restarts",
         "runtime",
         "turn",
-        "waiting",
     )
 
     def __init__(
@@ -78,7 +79,10 @@ class Slot:
         self.last_outcome: Outcome | None = None
         # Stopped by command: stays stopped until the command to start.
         self.held = False
-        self.waiting = False
+        # Whose backoff it waits for: its own, or that of a sibling whose failure took it down.
+        self.leader: Slot | None = None
+        # It ended by itself, and the supervisor has not dealt with that yet.
+        self.pending = False
         # Counts the backoffs, so that the message of one that was called off is known as such.
         self.turn = 0
         self._timer: Timer = NEVER
@@ -98,7 +102,7 @@ class Slot:
             if life.stage is not None:
                 return State.STOPPING
             return State.RUNNING if life.running else State.STARTING
-        if self.waiting:
+        if self.leader is not None:
             return State.BACKOFF
         match self.last_outcome:
             case Shutdown(Stage.ABANDONED):
@@ -112,7 +116,7 @@ class Slot:
 
     def begin(self) -> Incarnation:
         """Start an incarnation; the caller waits until it has settled."""
-        self.forget_timer()
+        self.call_off()
         self.held = False
         self.generation += 1
         self.node.mailbox.open(self.path, self.runtime)
@@ -127,6 +131,7 @@ class Slot:
         self.last_outcome = incarnation.outcome
         # A failed start and a stop have someone who waits for them.
         if incarnation.running and not self._halting:
+            self.pending = True
             self._notify(self, incarnation, False)  # noqa: FBT003 - the callback's only flag
 
     def stalled(self, incarnation: Incarnation) -> None:
@@ -135,7 +140,7 @@ class Slot:
 
     def begin_halt(self, *, for_good: bool) -> None:
         """Ask whatever runs or waits here to stop. `for_good` also closes the mailbox."""
-        self.forget_timer()
+        self.leader = None
         if for_good:
             self.node.mailbox.close()
         if self.incarnation is not None:
@@ -157,6 +162,7 @@ class Slot:
 
     def release(self) -> None:
         """Leave the tree: nothing will run here again."""
+        self.call_off()
         self.node.owner = None
         self.close()
 
@@ -184,12 +190,11 @@ class Slot:
 
     def wait(self, delay: float, then: Callable[[int], object]) -> None:
         """Call `then(turn)` after `delay` seconds of backoff."""
-        self.waiting = True
-        self.turn += 1
+        self.leader = self
         self._timer = self.runtime.clock.call_later(delay, partial(then, self.turn))
 
-    def forget_timer(self) -> None:
-        """Wait no more."""
-        self.waiting = False
+    def call_off(self) -> None:
+        """End the backoff that began here, and wait for none."""
+        self.leader = None
         self.turn += 1
         self._timer.cancel()

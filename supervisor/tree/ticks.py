@@ -33,6 +33,7 @@ class Ticks:
 
     async def __anext__(self) -> None:
         life, clock = self._life, self._life.runtime.clock
+        woken = False
         if self._due is None:
             self._due = clock.now()
         elif life.stage is None:
@@ -40,11 +41,12 @@ class Ticks:
             if self._due < now:
                 self._due += math.ceil((now - self._due) / self._seconds) * self._seconds
                 self._target = self._due + self._shift()
-            await life.pauses.sleep(self._target - now, self._wake)
+            woken = await life.pauses.sleep(self._target - now, self._wake)
         if life.stage is not None:
             raise StopAsyncIteration
         life.inbox.stamp = now = clock.now()
-        if now >= self._target:
+        # A timer may fire a moment early by another clock; unless it was a wake, this was the scheduled tick.
+        if not woken or now >= self._target:
             self._due += self._seconds
             self._target = self._due + self._shift()
         if self._wake is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Never
+from typing import Any, Never
 
 import anyio.to_thread
 
-from supervisor import Actor, App, Child, OnStall
+from examples.tree import shop
+from supervisor import Actor, App, AutoShutdown, Child, OnStall, Restart
 from supervisor.testing import BadSetup, Shielded, Slow, Stubborn
 
 
@@ -58,6 +59,19 @@ def quiet() -> App:
     """An actor without messages, watched for stalls much shorter than the test, beside a busy one."""
     idle = Child("idle", Loud, stall_after=0.05, on_stall=OnStall.RESTART)
     return App([idle, Child("ticker", Ticker)])
+
+
+class Finite(Loud):
+    """Has done its work at once."""
+
+    async def run(self) -> None:
+        say(f"{self.name} done")
+
+
+def finite() -> App:
+    """Ends by itself when two of its three actors have done their work."""
+    first, second = (Child(name, Finite, restart=Restart.TRANSIENT, significant=True) for name in ("first", "second"))
+    return App([first, loud("service"), second], auto_shutdown=AutoShutdown.ALL)
 
 
 class Patient(Loud):
@@ -172,35 +186,23 @@ def storm() -> App:
     return App([loud("one"), Child("crashing", Crashing)])
 
 
-class Leaving(Loud):
-    """Asks the process to leave."""
+def jammed_shop() -> App:
+    """The shop of the examples, whose till jams once, on a sale like any other."""
+    opened = shop(jams=0.0, every=0.05)
+    till = next(child for child in opened.children if child.name == "till")
+    make = till.factory
 
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
+    def jamming() -> Actor[Any]:
+        till.factory = make
+        return Jamming()
 
-    async def run(self) -> None:
-        say("leaving")
-        raise self.error
-
-
-def leaving() -> App:
-    """An actor calls `sys.exit(3)`, between two that know nothing of it."""
-    return App([loud("one"), Child("leaving", lambda: Leaving(SystemExit(3))), loud("three")])
+    till.factory = jamming
+    return App([opened])
 
 
-def leaving_in_setup() -> App:
-    """An actor calls `sys.exit(3)` while the tree starts."""
-
-    class LeavingEarly(Loud):
-        async def setup(self) -> None:
-            raise SystemExit(3)
-
-    return App([loud("one"), Child("leaving", LeavingEarly), loud("three")])
-
-
-def interrupted() -> App:
-    """An actor raises KeyboardInterrupt."""
-    return App([loud("one"), Child("leaving", lambda: Leaving(KeyboardInterrupt()))])
+class Jamming(Actor[object]):
+    async def handle(self, message: object) -> None:
+        raise RuntimeError("the till jammed on purpose")
 
 
 # --- not applications -------------------------------------------------------------------------------

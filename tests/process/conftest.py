@@ -36,8 +36,19 @@ class Start:
         return program
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start programs. Their folder is not pytest's own, whose path may be too long for a socket."""
+def _starting() -> Iterator[Start]:
+    # Not pytest's own folder, whose path may be too long for a socket.
     with tempfile.TemporaryDirectory(prefix="sv-") as folder, contextlib.ExitStack() as stack:
         yield Start(Path(folder), stack)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Start programs that end with the test."""
+    yield from _starting()
+
+
+@pytest.fixture(scope="module")
+def start_module() -> Iterator[Start]:
+    """Start programs that the tests of a module share."""
+    yield from _starting()

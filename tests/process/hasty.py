@@ -1,6 +1,6 @@
-"""Runs an application as the command line does, with a shutdown of one second where ten are the least that is allowed.
+"""Runs an application as the command line does, but in a hurry: a shutdown of one second where ten are the least.
 
-`python -m tests.process.hasty module:name folder`. What is tested is what follows a deadline, not its length.
+`python -m tests.process.hasty module:name folder`. What is tested is what follows a limit, not its length.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from pathlib import Path
 
 from supervisor.cli.load_app import load_app
 from supervisor.config import Config, LogFormat, LogLevel
-from supervisor.process import budget
-from supervisor.process.runner import run
+from supervisor.process import budget, inspector, runner
 
 TOTAL = 1.0
 
 
 def main(app: str, folder: str) -> int:
     """Run it, and return its exit code."""
-    for name, seconds in (("LEAST_TOTAL", TOTAL), ("RESERVE", 0.5), ("OVERRUN", 0.5)):
-        setattr(budget, name, seconds)
+    vars(budget).update(LEAST_TOTAL=TOTAL, RESERVE=0.5, OVERRUN=2.0)
+    vars(inspector).update(PATIENCE=TOTAL)
+    vars(runner).update(THREADS=0.2)
     config = Config(
         shutdown_timeout=TOTAL, runtime_dir=Path(folder), log_format=LogFormat.JSON, log_level=LogLevel.DEBUG
     )
-    return run(load_app(app).root, config)
+    return runner.run(load_app(app).root, config)
 
 
 if __name__ == "__main__":

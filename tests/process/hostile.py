@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import threading
+from typing import TYPE_CHECKING, TextIO
 
 import anyio.to_thread
 
 from supervisor import App, Child
+from supervisor.testing import BadSetup
 from tests.process.apps import Loud, loud, say
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 # --- blocking ---------------------------------------------------------------------------------------
 
@@ -101,9 +107,12 @@ def obedient_stray() -> App:
 class Threading(Loud):
     """Starts a thread that never ends."""
 
-    async def run(self) -> None:
-        threading.Thread(target=self.guilty_thread, name="hopeless").start()
-        await super().run()
+    def __init__(self, *, daemon: bool = False) -> None:
+        self.daemon = daemon
+
+    async def setup(self) -> None:
+        await super().setup()
+        threading.Thread(target=self.guilty_thread, name="hopeless", daemon=self.daemon).start()
 
     def guilty_thread(self) -> None:
         say("thread runs")
@@ -113,6 +122,53 @@ class Threading(Loud):
 def thread() -> App:
     """An actor leaves a thread behind."""
     return App([Child("threading", Threading)])
+
+
+def daemon() -> App:
+    """An actor leaves a daemon thread behind."""
+    return App([Child("threading", lambda: Threading(daemon=True))])
+
+
+def thread_and_bad_start() -> App:
+    """An actor leaves a thread behind, and the next one cannot be set up."""
+    return App([Child("threading", Threading), Child("bad", BadSetup)])
+
+
+class Unflushed(Threading):
+    """Prints without a flush."""
+
+    async def teardown(self) -> None:
+        sys.stdout.write("not flushed\n")
+
+
+def unflushed() -> App:
+    """An actor leaves a thread and buffered output behind."""
+    return App([Child("unflushed", Unflushed)])
+
+
+class Unheard(Threading):
+    """Prints when the reader of its output has gone."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    async def teardown(self) -> None:
+        read, write = os.pipe()
+        os.dup2(write, self.stream.fileno())
+        os.close(write)
+        os.close(read)
+        self.stream.write("nobody reads this")
+
+
+def unheard_stdout() -> App:
+    """An actor leaves a thread behind, and text that cannot be written."""
+    return App([Child("unheard", lambda: Unheard(sys.stdout))])
+
+
+def unheard_stderr() -> App:
+    """The same with stderr."""
+    return App([Child("unheard", lambda: Unheard(sys.stderr))])
 
 
 class InThread(Loud):
@@ -137,3 +193,43 @@ def abandoned_call() -> App:
 def shielded_call() -> App:
     """An actor cannot be cancelled while it waits for its thread."""
     return App([Child("caller", lambda: InThread(abandon=False), stop_timeout=0.1, cancel_grace=0.1)])
+
+
+class InExecutor(InThread):
+    """The same in a thread of the default executor."""
+
+    async def run(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self.guilty_call)
+
+
+def executor_call() -> App:
+    """An actor waits for a thread of the default executor."""
+    return App([Child("caller", lambda: InExecutor(abandon=True), stop_timeout=0.1)])
+
+
+class Generating(Loud):
+    """Keeps an async generator whose cleanup never ends."""
+
+    async def run(self) -> None:
+        self.endless = self.numbers()
+        say(f"number {await anext(self.endless)}")
+        await super().run()
+
+    async def numbers(self) -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await anyio.sleep_forever()
+
+
+_kept: list[object] = []
+
+
+def generator() -> App:
+    """An actor leaves an unfinished generator behind, as a cache or a global would."""
+
+    def make() -> Generating:
+        _kept.append(actor := Generating())
+        return actor
+
+    return App([Child("generating", make)])

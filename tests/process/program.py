@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-LIMIT = 20.0
+LIMIT = 30.0
 """Seconds after which a wait fails and a process is killed, so that no test hangs."""
 
 APPS = "tests.process.apps"
 HOSTILE = "tests.process.hostile"
+LEAVING = "tests.process.leaving"
 HASTY = ("-m", "tests.process.hasty")
 RUN = ("-m", "supervisor", "run", "--log-format", "json", "--log-level", "debug")
 DUMPED = {"path", "state", "stage", "generation", "mailbox", "last_progress", "restarts", "stack"}
@@ -79,13 +80,13 @@ class Program:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-u", *arguments],
+            [sys.executable, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**inherited, "PYTHONPATH": str(ROOT), **environ},
+            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -10,6 +10,7 @@ import pytest
 
 from supervisor.errors import SupervisorError
 from supervisor.process.exit_code import ExitCode
+from tests.process.program import LEAVING
 from tests.source import ROOT
 
 if TYPE_CHECKING:
@@ -128,21 +129,66 @@ def test_a_drain_is_cut_by_the_shutdown_timeout(start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app", "code", "others"),
+    ("app", "code"),
     [
-        ("leaving", 3, ["three down", "leaving down", "one down"]),
-        ("leaving_in_setup", 3, ["one down"]),
-        ("interrupted", 130, ["leaving down", "one down"]),
+        ("in_run", 3),
+        ("in_group", 3),
+        ("in_stray", 3),
+        ("in_callback", 3),
+        ("interrupted", 130),
+        ("interrupted_group", 130),
     ],
 )
-def test_an_actor_may_end_the_process(start: Start, app: str, code: int, others: list[str]) -> None:
-    """SystemExit and KeyboardInterrupt in an actor drain all others in order, and their code is the exit code."""
-    program = start(app)
+def test_an_actor_may_end_the_process(start: Start, app: str, code: int) -> None:
+    """Wherever user code raises SystemExit or KeyboardInterrupt, all actors stop in order and its code is the end."""
+    program = start(f"{LEAVING}:{app}")
     assert program.wait() == code
     downs = [line for line in program.out.lines if line.endswith("down")]
-    assert sorted(downs) == sorted(others)
     assert downs[-1] == "one down"
-    assert _last(program)["code"] == code
+    assert sorted(downs) == ["leaving down", "one down", "three down"]
+    assert program.event("process_exit")["code"] == code
+
+
+def test_an_actor_may_end_the_process_while_it_starts(start: Start) -> None:
+    """SystemExit in a setup stops what has started, starts nothing more, and is no failed start."""
+    program = start(f"{LEAVING}:in_setup")
+    assert program.wait() == 3
+    assert program.out.lines == ["one up", "one down"]
+    assert not program.events("process_ready")
+
+
+def test_the_last_words_of_an_actor_are_heard(start: Start) -> None:
+    """`sys.exit` with a text ends with 1, and the log has the text and does not speak of the dead-man timer."""
+    program = start(f"{LEAVING}:with_words")
+    assert program.wait() == 1
+    assert program.out.lines[-1] == "one down"
+    assert "no more paper" in "\n".join(program.err.lines)
+    assert "dead-man" not in program.event("process_exit")["meaning"]
+
+
+def test_an_actor_cannot_stop_the_loop(start: Start) -> None:
+    """An actor that stops the event loop neither ends the process nor spoils its end."""
+    program = start(f"{LEAVING}:stopping_loop")
+    program.out.expect("loop goes on")
+    program.ready()
+    assert program.end() == ExitCode.CLEAN
+    assert program.out.lines[-3:] == ["three down", "stopping down", "one down"]
+
+
+def test_a_stop_between_two_lives_is_clean(start: Start) -> None:
+    """A stop that comes while a crashed child waits to be restarted ends the process with 0."""
+    program = start("storm")
+    program.event("child_restarting", restarts=2)
+    assert program.end() == ExitCode.CLEAN
+    assert program.out.lines == ["one up", "one down"]
+
+
+def test_a_process_ends_when_its_work_is_done(start: Start) -> None:
+    """When all significant children have ended by themselves the rest stops, and the process ends with 0."""
+    program = start("finite")
+    assert program.wait() == ExitCode.CLEAN
+    assert program.event("shutdown_began")["reason"] == "the work is done"
+    assert program.out.lines[-1] == "service down"
 
 
 def test_idle_is_no_reason_to_restart(start: Start) -> None:

@@ -12,6 +12,7 @@ from tests.process.program import DUMPED, HASTY, HOSTILE
 
 if TYPE_CHECKING:
     from tests.process.conftest import Start
+    from tests.process.program import Program
 
 
 def test_a_second_signal_collapses_the_drain(start: Start) -> None:
@@ -40,6 +41,15 @@ def test_a_third_signal_ends_the_process_at_once(start: Start, last: signal.Sign
     assert "third signal" in program.err.lines[-1]
 
 
+def test_a_third_signal_ends_a_blocked_process(start: Start) -> None:
+    """The third stop signal works also when the event loop is blocked by a teardown that waits for ever."""
+    program = start(f"{HOSTILE}:blocking_teardown").ready()
+    program.send(signal.SIGTERM)
+    program.out.expect("blocked")
+    program.until(lambda: _ended_by(program, signal.SIGTERM), "the end")
+    assert program.wait() == 128 + signal.SIGTERM
+
+
 def test_a_second_signal_does_not_cut_what_goes_well(start: Start) -> None:
     """A second stop signal leaves a teardown that is under way its time."""
     program = start("patient").ready()
@@ -59,9 +69,14 @@ def test_signals_are_heeded_to_the_very_end(start: Start, number: signal.Signals
     program.out.expect("thread runs")
     program.send(signal.SIGTERM)
     program.event("child_exited", path="root")
-    program.until(lambda: program.send(number) or program.process.poll() is not None, "the end")
+    program.until(lambda: _ended_by(program, number), "the end")
     assert program.wait() in {ExitCode.ABANDONED, 128 + number}
     assert "KeyboardInterrupt" not in "\n".join(program.err.lines)
+
+
+def _ended_by(program: Program, number: signal.Signals) -> bool:
+    program.send(number)
+    return program.process.poll() is not None
 
 
 def test_sigquit_shows_all_stacks_of_a_blocked_process(start: Start) -> None:

@@ -40,7 +40,7 @@ class Systemd:
 
     def hear_all(self) -> list[str]:
         """Read what has arrived by now; return all that was heard."""
-        self._listening.setblocking(False)
+        self._listening.settimeout(0)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.heard.append(self._listening.recv(4096).decode())
@@ -71,7 +71,7 @@ def test_ready_comes_when_the_whole_tree_runs(start: Start, systemd: Systemd) ->
 
 
 def test_the_stop_is_announced_at_its_beginning(start: Start, systemd: Systemd) -> None:
-    """STOPPING=1 and the time that the stop may take come while children still run; the status counts them down."""
+    """STOPPING=1 and the time that the stop may take come while children still run."""
     program = start("patient", "--shutdown-timeout", "20", environ=systemd.environ)
     systemd.hear("STATUS=running: 3")
     program.send(signal.SIGTERM)
@@ -82,9 +82,16 @@ def test_the_stop_is_announced_at_its_beginning(start: Start, systemd: Systemd) 
     assert heard[at + 1] == "STATUS=draining: SIGTERM"
     program.say("go on")
     assert program.wait() == ExitCode.CLEAN
+    assert systemd.hear_all().count("READY=1") == 1
+
+
+def test_the_status_counts_down_what_is_left(start: Start, systemd: Systemd) -> None:
+    """During the stop the status says how many actors and supervisors still run, down to none."""
+    program = start("idle", environ=systemd.environ)
+    systemd.hear("STATUS=running: 4")
+    assert program.end() == ExitCode.CLEAN
     left = [text for text in systemd.hear_all() if text.endswith(" left")]
-    assert left == ["STATUS=draining: 2 left", "STATUS=draining: 1 left", "STATUS=draining: 0 left"]
-    assert systemd.heard.count("READY=1") == 1
+    assert left == [f"STATUS=draining: {count} left" for count in (3, 2, 1, 0)]
 
 
 def test_pings_go_on_for_as_long_as_the_tree_lives(start: Start, systemd: Systemd) -> None:

@@ -137,7 +137,7 @@ class Rig:
         await settle()
         while self.tree.outcome is None:
             assert self.clock.now() < until, f"the tree runs after {limit:g} s: {states(self.tree)}"
-            await self.clock.advance(0.05)
+            await self.clock.advance(0.25)
         return await self.tree.wait()
 
 

@@ -89,7 +89,7 @@ async def test_an_ordinary_child_ends_nothing() -> None:
 @pytest.mark.parametrize("auto", [ANY, ALL])
 async def test_a_stop_by_command_is_no_end(auto: AutoShutdown, restart: Restart) -> None:
     """Stopping a significant child by command does not end the supervisor, as in OTP."""
-    rig, children, _ = await started(auto, restart)
+    rig, _, _ = await started(auto, restart)
     for name in "ab":
         await rig.tree.root.stop_child(name)
     assert rig.tree.outcome is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from supervisor.tree.actor import Actor
 from supervisor.tree.monitor import Down
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from supervisor.tree.refs import Reply
 
 Act = Callable[["Puppet"], Awaitable[object]]
@@ -31,13 +34,17 @@ class Please:
     act: Answering
 
 
-class Puppet(Actor[Do | Please | Down | str]):
+Told = Do | Please | Down | str
+"""What a puppet understands."""
+
+
+class Puppet(Actor[Told]):
     """Does what a message says; remembers the strings, and what it is told of others."""
 
     def __init__(self, heard: list[object] | None = None) -> None:
         self.heard: list[object] = [] if heard is None else heard
 
-    async def handle(self, message: Do | Please | Down | str) -> None:
+    async def handle(self, message: Told) -> None:
         match message:
             case Do(act):
                 await act(self)
@@ -59,3 +66,13 @@ async def nothing(_: Puppet, _reply: Reply[object]) -> None:
 async def fail(_: Puppet, _reply: object = None) -> None:
     """Crash."""
     raise ValueError("on purpose")
+
+
+async def pause(actor: Actor[Any], seconds: float) -> None:
+    """Wait on the actor's clock without heed to a stop, as for a slow remote service."""
+    over = asyncio.get_running_loop().create_future()
+    timer = actor.clock.call_later(seconds, lambda: over.set_result(None))
+    try:
+        await over
+    finally:
+        timer.cancel()

@@ -87,7 +87,7 @@ async def test_one_restart_too_many_is_the_last(max_restarts: int) -> None:
     clock, log = FakeClock(), EventLog()
     node = Child("x", Puppet, backoff=Backoff(first=1, factor=1, jitter=0))
     errors = [ValueError(str(number)) for number in range(max_restarts + 1)]
-    with pytest.raises(GaveUp, match="root: x failed") as caught:
+    with pytest.raises(GaveUp, match="root: x failed") as caught:  # noqa: PT012 - raised at the end of the block
         async with running(Supervisor("root", [node], max_restarts=max_restarts), clock=clock, log=log):
             for error in errors:
                 crash(node.ref, error)
@@ -101,7 +101,7 @@ async def test_the_window_is_shared_by_all_children() -> None:
     """Restarts of different children count together."""
     clock, log = FakeClock(), EventLog()
     nodes = [Child(name, Puppet) for name in "abc"]
-    with pytest.raises(GaveUp):
+    with pytest.raises(GaveUp):  # noqa: PT012 - as above
         async with running(Supervisor("root", nodes, max_restarts=2), clock=clock, log=log):
             for node in nodes:
                 crash(node.ref, RuntimeError())

@@ -136,9 +136,7 @@ async def test_every_follower_ends_at_the_newest_value(steps: list[tuple[int, in
     latest = Latest(0)
     seen: list[list[int]] = [[] for _ in paces]
     async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(follow(latest, own, turns)) for own, turns in zip(seen, paces, strict=True)
-        ]
+        tasks = [group.create_task(follow(latest, own, turns)) for own, turns in zip(seen, paces, strict=True)]
         for sets, turns in steps:
             for _ in range(sets):
                 latest.set(latest.value + 1)

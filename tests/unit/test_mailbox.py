@@ -394,6 +394,8 @@ class Traffic:
                 self.lives[key] = group.create_task(work), scope
 
     async def run(self, cancels: int) -> None:
+        # Debug mode records a stack for every task, which would make up most of the time.
+        asyncio.get_running_loop().set_debug(False)
         async with asyncio.TaskGroup() as group:
             for _ in range(cancels):
                 self.revive(group)

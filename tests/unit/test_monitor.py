@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from supervisor.errors import Stop
 from supervisor.testing import EventLog, FakeClock, Stubborn, crash, running, settle
@@ -35,7 +35,7 @@ class Pair:
         await settle()
 
 
-def monitor(ref: ActorRef[object]) -> Do:
+def monitor(ref: ActorRef[Never]) -> Do:
     """Tell a puppet to watch this actor."""
 
     async def act(puppet: Puppet) -> None:

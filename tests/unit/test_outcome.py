@@ -27,9 +27,10 @@ from supervisor.tree.outcome import (
     summary,
 )
 from supervisor.tree.supervisor import Supervisor
-from tests.unit.puppet import Do, Puppet
+from tests.unit.puppet import Do, Puppet, pause
 
 if TYPE_CHECKING:
+    import contextvars
     from collections.abc import Coroutine, Generator, Sequence
 
 STAGES: Final[Sequence[Stage | None]] = (None, *Stage)
@@ -80,7 +81,9 @@ def test_an_unrequested_cancel_is_a_crash() -> None:
 
 
 @pytest.mark.parametrize("stage", [Stage.CANCELLING, Stage.KILLING])
-@pytest.mark.parametrize("error", [CancelledError(), group(CancelledError()), group(CancelledError(), group(CancelledError()))])
+@pytest.mark.parametrize(
+    "error", [CancelledError(), group(CancelledError()), group(CancelledError(), group(CancelledError()))]
+)
 def test_a_requested_cancel_is_a_shutdown(error: BaseException, stage: Stage) -> None:
     """A cancel, or a group of nothing but cancels, ends the stop that was asked for."""
     assert classify(error, stage) == Shutdown(stage)
@@ -147,7 +150,10 @@ def test_the_control_signals_are_exceptions() -> None:
         (Shutdown(Stage.ABANDONED), "abandoned"),
         (ExitAsked(3), "asked the process to exit with 3"),
         (Crashed(ERROR), "crashed: ValueError: why"),
-        (Crashed(group(ERROR, group(KeyError("k"), ValueError()))), "crashed: BaseExceptionGroup of KeyError, ValueError"),
+        (
+            Crashed(group(ERROR, group(KeyError("k"), ValueError()))),
+            "crashed: BaseExceptionGroup of KeyError, ValueError",
+        ),
     ],
 )
 def test_every_outcome_has_a_phrase(outcome: Outcome, words: str) -> None:
@@ -237,12 +243,14 @@ async def test_a_cancel_before_the_first_step_is_recorded() -> None:
     loop, log = asyncio.get_running_loop(), EventLog()
 
     def cancelled_at_birth(
-        loop: asyncio.AbstractEventLoop, coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any], **options: Any
+        loop: asyncio.AbstractEventLoop,
+        coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+        context: contextvars.Context | None = None,
     ) -> asyncio.Task[Any]:
         born: list[asyncio.Task[Any]] = []
         # Scheduled before the task is, so that it runs before the task's first step.
         loop.call_soon(lambda: born[0].get_name() == "root/x" and born[0].cancel())
-        born.append(asyncio.Task(coro, loop=loop, **options))
+        born.append(asyncio.Task(coro, loop=loop, context=context))
         return born[0]
 
     loop.set_task_factory(cancelled_at_birth)
@@ -274,25 +282,20 @@ class Careful(Actor[object]):
         self.done = done
         self.cleanup = cleanup
 
-    async def pause(self) -> None:
-        moment = asyncio.get_running_loop().create_future()
-        self.clock.call_later(self.cleanup, lambda: moment.done() or moment.set_result(None))
-        await moment
-
     async def run(self) -> None:
         try:
             try:
                 await anyio.sleep_forever()
             finally:
                 with anyio.move_on_after(100, shield=True):
-                    await self.pause()
+                    await pause(self, self.cleanup)
                     self.done.append("shielded finally")
         finally:
-            await self.pause()
+            await pause(self, self.cleanup)
             self.done.append("bare finally")
 
     async def teardown(self) -> None:
-        await self.pause()
+        await pause(self, self.cleanup)
         self.done.append("teardown")
 
 

@@ -1,0 +1,88 @@
+-- The life of a job: waiting (cannot run now) -> jobs (may run, or runs) -> history.
+--
+-- `jobs` is the hot table. Whatever in it is not claimed may be claimed, so a claim never wades
+-- through rows that it may not take. No index and no predicate touches a column that a claim
+-- changes, and every page keeps room for a second version of its rows: the claim is a HOT update.
+
+CREATE SEQUENCE supervisor.job_ids AS bigint CACHE 1;
+
+CREATE TABLE supervisor.jobs (
+    id            bigint PRIMARY KEY DEFAULT nextval('supervisor.job_ids'),
+    kind          text NOT NULL,
+    queue         text NOT NULL,
+    service       text NOT NULL,
+    tenant        text,
+    priority      smallint NOT NULL DEFAULT 0,      -- the smaller, the sooner
+    run_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    args          jsonb NOT NULL,
+    unique_key    text,
+    max_attempts  smallint NOT NULL DEFAULT 3 CHECK (max_attempts >= 1),
+    attempts      smallint NOT NULL DEFAULT 0,      -- the handler failed
+    interruptions smallint NOT NULL DEFAULT 0,      -- we stopped it: costs nothing
+    losses        smallint NOT NULL DEFAULT 0,      -- its worker died
+    changes       boolean NOT NULL DEFAULT true,    -- false: also runs in mode observe_only
+    essential     boolean NOT NULL DEFAULT false,   -- true: also runs in mode safe_mode
+    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0),
+    trace_parent  text,
+    last_error    text,
+    traceback     text,
+    lock_version  integer NOT NULL DEFAULT 0,       -- the fence: every write after a claim carries it
+    claimed_by    bigint,
+    claimed_at    timestamptz,
+    deadline_at   timestamptz,
+    CONSTRAINT jobs_claim_is_whole CHECK (
+        (claimed_by IS NULL) = (deadline_at IS NULL) AND (claimed_by IS NULL) = (claimed_at IS NULL)
+    ),
+    CONSTRAINT jobs_attempts_end CHECK (attempts < max_attempts)
+) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id);
+
+-- Everything that cannot run now, with the reason. `due_at` is when it may run again; infinity: when
+-- something else happens.
+CREATE TABLE supervisor.jobs_waiting (
+    LIKE supervisor.jobs INCLUDING DEFAULTS,
+    reason text NOT NULL CHECK (reason IN ('future', 'retry', 'snoozed', 'paused', 'limited', 'blocked')),
+    due_at timestamptz NOT NULL,
+    PRIMARY KEY (id),
+    CHECK (claimed_by IS NULL AND claimed_at IS NULL AND deadline_at IS NULL),
+    CHECK (attempts < max_attempts)
+);
+
+CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id);
+
+-- What became of it. Partitioned by day: old days are dropped, never deleted row by row.
+CREATE TABLE supervisor.job_history (
+    LIKE supervisor.jobs INCLUDING DEFAULTS,
+    status      text NOT NULL CHECK (status IN ('completed', 'failed', 'cancelled', 'quarantined', 'discarded')),
+    finished_at timestamptz NOT NULL
+) PARTITION BY RANGE (finished_at);
+
+ALTER TABLE supervisor.job_history ALTER COLUMN id DROP DEFAULT;
+
+-- A safety net for a day whose partition is missing: a finished job is never refused.
+CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEFAULT;
+
+CREATE INDEX job_history_id ON supervisor.job_history (id);
+CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, id) WHERE status <> 'completed';
+
+-- One live job for each unique key, over both tables; the finish removes the row.
+CREATE TABLE supervisor.job_keys (
+    unique_key text PRIMARY KEY,
+    job_id     bigint NOT NULL,
+    touched_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- What a kind of job is unless the caller says otherwise; each worker writes the kinds that it knows,
+-- so that `supervisor.enqueue` can be called by anyone who can reach the database.
+CREATE TABLE supervisor.job_kinds (
+    kind         text PRIMARY KEY,
+    queue        text NOT NULL,
+    service      text NOT NULL,
+    max_attempts smallint NOT NULL,
+    timeout_s    real NOT NULL,
+    changes      boolean NOT NULL,
+    essential    boolean NOT NULL,
+    updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);

@@ -1,0 +1,1 @@
+"""PostgreSQL, the one store: the only folder that writes SQL or imports asyncpg."""
