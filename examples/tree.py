@@ -1,4 +1,6 @@
-"""A tree of one's own: a shop whose till crashes now and then, and nobody else notices.
+"""A tree of one's own: a shop whose till crashes now and then, and the books stay whole.
+
+The ledger starts first and depends on nobody, so it runs on; those behind the till restart with it.
 
 `python -m supervisor run --app examples.tree:app`, and in another terminal
 `python -m supervisor tree --watch`. Stop it with Ctrl-C.

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 INCARNATION: Final = "supervisor/tree/incarnation.py"
 HOSTILE: Final = "supervisor/testing.py"
+LOOP: Final = "supervisor/process/loop.py"
 STUBBORN: Final = "examples/stubborn.py"
 
-MAY_SPAWN: Final = frozenset({INCARNATION})  # the one place that owns tasks and records how they end
+MAY_SPAWN: Final = frozenset({INCARNATION, LOOP})  # own tasks and record how they end; start the first one
 MAY_CATCH_ALL: Final = frozenset({INCARNATION, HOSTILE, STUBBORN})  # records every outcome; misbehave on purpose
 MAY_BLOCK: Final = frozenset({HOSTILE})  # blocks the loop on purpose
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from typing import ClassVar
 
 from supervisor.tree.events import Event
 
@@ -32,6 +34,8 @@ class ShutdownBegan(Event):
 class ShutdownHurried(Event):
     """A second request came: drains end in `drain` seconds."""
 
+    log_level: ClassVar[int] = logging.WARNING
+
     reason: str
     drain: float
 
@@ -57,6 +61,8 @@ class LoopBlocked(Event):
 @dataclass(frozen=True, slots=True)
 class LeftBehind(Event):
     """At the end of the process these tasks or threads still ran."""
+
+    log_level: ClassVar[int] = logging.ERROR
 
     names: tuple[str, ...]
 

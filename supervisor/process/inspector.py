@@ -111,19 +111,27 @@ class _Caller(asyncio.Protocol):
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
         self._patience: asyncio.TimerHandle | None = None
+        self._asked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not isinstance: uvloop's transports do not derive from asyncio's.
         self._transport = cast("asyncio.Transport", transport)
         self._patience = asyncio.get_running_loop().call_later(PATIENCE, self._transport.abort)
 
+    def eof_received(self) -> bool:
+        # The caller may close its own end and still wants its answer.
+        return True
+
     def data_received(self, data: bytes) -> None:
+        if self._asked:
+            return
         self._received += data
         line, newline, _ = bytes(self._received).partition(b"\n")
         if not newline:
             if len(self._received) > LONGEST_REQUEST:
                 self._send({"error": f"the request is longer than {LONGEST_REQUEST} bytes"})
             return
+        self._asked = True
         if self._patience is not None:
             self._patience.cancel()
         answer = self._inspector.answer(line)

@@ -6,20 +6,19 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from supervisor.errors import ConfigError, GaveUp, StartFailed
 from supervisor.process.conflict import check
-from supervisor.process.deadman import CDeadMan, NullDeadMan, register_dumps
-from supervisor.process.dump import dump
+from supervisor.process.deadman import CDeadMan, NullDeadMan
 from supervisor.process.events import LeftBehind, LoopBlocked, ProcessExit, ProcessReady
 from supervisor.process.exit_code import ExitCode
 from supervisor.process.inspector import Inspector
 from supervisor.process.leftovers import cancel_strays, join_threads
+from supervisor.process.loop import close_generators, drive, new_loop
 from supervisor.process.runtime_dir import default_dir
 from supervisor.process.shutdown import Shutdown
 from supervisor.process.signals import Signals
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from supervisor.config import Config
     from supervisor.process.deadman import DeadMan
-    from supervisor.tree.outcome import Outcome
+    from supervisor.tree.outcome import ExitAsked, Outcome
     from supervisor.tree.supervisor import Supervisor
     from supervisor.tree.tracing import MessageTracer
 
@@ -54,16 +53,15 @@ def run(root: Supervisor, config: Config) -> int:
     """
     check()
     configure(config.log_level, config.log_format)
-    process = _Process(root, config)
-    loop = _new_loop()
+    loop = new_loop()
     executor = ThreadPoolExecutor(thread_name_prefix="default-executor")
+    process = _Process(root, config, loop)
     try:
         asyncio.set_event_loop(loop)
         loop.set_default_executor(executor)
-        loop.set_exception_handler(_log_stray_error)
-        code = loop.run_until_complete(process.main())
+        code = drive(loop, process.main(), process.exit_asked)
+        process.signals.loop_ends()
         if not process.left:
-            loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
     finally:
         asyncio.set_event_loop(None)
@@ -74,32 +72,38 @@ def run(root: Supervisor, config: Config) -> int:
 class _Process:
     """One run of a tree, and what it leaves behind."""
 
-    def __init__(self, root: Supervisor, config: Config) -> None:
+    def __init__(self, root: Supervisor, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.left: list[str] = []
         self._config = config
         self._deadman: DeadMan = CDeadMan()
         self._notifier = Notifier.take(os.environ)
         self._runtime = Runtime(tracer=_tracer(config))
         self._tree = Tree(root, self._runtime)
+        self._logger = EventLogger()
         self._shutdown = Shutdown(self._tree, config.shutdown_timeout, self._deadman, self._notifier)
         self._status = Status(self._tree, self._notifier)
+        self._runtime.on_exit_request = self._shutdown.exit_requested
+        for subscriber in (self._logger, self._status, self._shutdown):
+            self._runtime.subscribe(subscriber)
+        self.signals = Signals(loop, self._shutdown, self._tree)
+
+    def exit_asked(self, asked: ExitAsked) -> None:
+        """User code outside the actors' own tasks raised SystemExit or KeyboardInterrupt."""
+        self._runtime.request_exit(self._tree.root.name, asked.code, asked.message)
 
     async def main(self) -> int:
         """Run the tree to its end."""
-        runtime = self._runtime
-        runtime.on_exit_request = self._shutdown.exit_requested
-        for subscriber in (EventLogger(), self._status, self._shutdown):
-            runtime.subscribe(subscriber)
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self._signals())
             stack.enter_context(self._watchdog())
             await self._inspector(stack)
             self._status.start_pings()
             stack.callback(self._status.close)
             code = await self._run_tree()
-            self.left = sorted(f"actor {life.path}" for life in runtime.abandoned)
-            self.left += await cancel_strays([life.task for life in runtime.abandoned])
-        return ExitCode.ABANDONED if self.left and code != ExitCode.NO_START else code
+            abandoned = self._runtime.abandoned
+            self.left = sorted(f"actor {life.path}" for life in abandoned)
+            self.left += await cancel_strays([life.task for life in abandoned])
+            self.left += await close_generators()
+        return code
 
     async def _run_tree(self) -> int:
         began = time.monotonic()
@@ -143,28 +147,19 @@ class _Process:
             self._runtime.emit(LeftBehind(self._tree.root.name, tuple(self.left)))
             if code != ExitCode.NO_START:
                 code = ExitCode.ABANDONED
-        meaning = ExitCode(code).meaning if code in set(ExitCode) else "The code that an actor asked for."
+        asked = code == self._shutdown.exit_code
+        meaning = "The code that an actor asked for." if asked else ExitCode(code).meaning
+        self._logger.flush()
         self._runtime.emit(ProcessExit(self._tree.root.name, int(code), meaning))
         self._notifier.close()
         if self.left:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError):
+                    stream.flush()
             os._exit(code)
+        self.signals.close()
         self._deadman.close()
         return int(code)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        signals = Signals(loop, self._shutdown)
-        loop.add_signal_handler(signal.SIGUSR1, dump, self._tree)
-        undo_dumps = register_dumps()
-        try:
-            yield
-        finally:
-            undo_dumps()
-            loop.remove_signal_handler(signal.SIGUSR1)
-            signals.close()
 
     @contextlib.contextmanager
     def _watchdog(self) -> Iterator[None]:
@@ -195,22 +190,9 @@ class _Process:
         self._runtime.emit(LoopBlocked(path, block.seconds, block.where, block.stack, block.ended, block.suspended))
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # noqa: PLC0415 - absent on Windows
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
-
-
 def _tracer(config: Config) -> MessageTracer | None:
     if not config.trace_messages:
         return None
     from supervisor.telemetry.spans import OtelMessageTracer  # noqa: PLC0415 - costs memory and 30 ms
 
     return OtelMessageTracer()
-
-
-def _log_stray_error(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what asyncio would print: an error in a task or callback that nobody supervises."""
-    _log.error("outside the tree: %s", context.get("message"), exc_info=context.get("exception"))

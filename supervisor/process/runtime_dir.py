@@ -44,7 +44,5 @@ def socket_path(folder: Path, name: str, pid: int) -> Path:
     """The socket of one process. Raises ConfigError when the path is too long for a socket."""
     path = folder / f"{name}.{pid}.sock"
     if len(os.fsencode(path)) > LONGEST_SOCKET:
-        raise ConfigError(
-            f"runtime_dir = {str(folder)!r} is too long: a socket's path may have {LONGEST_SOCKET} bytes"
-        )
+        raise ConfigError(f"runtime_dir = {str(folder)!r} is too long: a socket's path may have {LONGEST_SOCKET} bytes")
     return path

@@ -23,24 +23,29 @@ class Status:
         self._tree = tree
         self._notifier = notifier
         self._ping_timer: asyncio.TimerHandle | None = None
+        self._alive: set[str] = set()
         self.ready = False
         self.draining = False
 
     def __call__(self, event: Event) -> None:
         """Pass on what systemd understands."""
         match event:
-            case ChildStarted() if not self.ready and not self.draining:
-                self._notifier.extend_timeout(START_EXTENSION)
+            case ChildStarted(path):
+                self._alive.add(path)
+                if not self.ready and not self.draining:
+                    self._notifier.extend_timeout(START_EXTENSION)
             case ProcessReady():
                 self.ready = True
                 self._notifier.ready()
-                self._notifier.status(f"running: {self._count()} actors and supervisors")
+                self._notifier.status(f"running: {len(self._alive)} actors and supervisors")
             case ShutdownBegan(_, reason):
                 self.ready, self.draining = False, True
                 self._notifier.stopping()
                 self._notifier.status(f"draining: {reason}")
-            case ChildExited() if self.draining and self._notifier.enabled:
-                self._notifier.status(f"draining: {self._count()} left")
+            case ChildExited(path):
+                self._alive.discard(path)
+                if self.draining:
+                    self._notifier.status(f"draining: {len(self._alive)} left")
             case _:
                 pass
 
@@ -54,6 +59,3 @@ class Status:
         """Ping no more."""
         if self._ping_timer is not None:
             self._ping_timer.cancel()
-
-    def _count(self) -> int:
-        return sum(node.age is not None for node in self._tree.snapshot().walk())

@@ -6,6 +6,7 @@ and IF NOT EXISTS takes it for the index that is wanted.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Final
 
 from supervisor.errors import MigrationError
@@ -16,41 +17,60 @@ if TYPE_CHECKING:
     from supervisor.store.migration_files import Migration
     from supervisor.store.migration_session import Connection
 
-_BEGINNING: Final = ("create", "index", "concurrently", "if", "not", "exists")
+_BEGINNING: Final = ["create", "index", "concurrently", "if", "not", "exists"]
+_PAUSE: Final = 0.1
+# Whoever builds an index has this lock on its table from beginning to end.
 _LOOK: Final = """
-SELECT index.indrelid::regclass::text FROM pg_index AS index
-WHERE index.indexrelid = to_regclass($1) AND NOT index.indisvalid"""
+SELECT ARRAY(
+    SELECT lock.pid FROM pg_locks AS lock
+    WHERE lock.locktype = 'relation' AND lock.relation = index.indrelid AND lock.granted
+      AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND lock.mode = 'ShareUpdateExclusiveLock'
+)
+FROM pg_index AS index WHERE index.indexrelid = to_regclass($1) AND NOT index.indisvalid"""
 
 
-def built_by(migration: Migration) -> str | None:
-    """Return the name, as SQL, of the index that a migration without a transaction builds; None if it builds none."""
-    tokens = [token.text for token in significant(migration.statements[0].sql)]
-    words = [text.lower() for text in tokens[: len(_BEGINNING) + 1] if text.lower() != "unique"]
-    if tuple(words[: len(_BEGINNING)]) != _BEGINNING:
-        return None
-    return tokens[len(_BEGINNING) + (tokens[1].lower() == "unique")]
+def built_by(migration: Migration, schema: str) -> str | None:
+    """Return the full name, as SQL, of the index that a migration without a transaction builds; None if it builds none.
 
-
-async def clear(connection: Connection, schema: str, index: str, patience: float) -> None:
-    """Drop an index if it is invalid and nobody is building it, so that it can be built anew.
-
-    Waits, within the time limits of the session and at most `patience` seconds a statement, for whoever is building it:
-    the server may still be at work for a process that died.
+    Raises ConfigError if no schema can have this name.
     """
-    name = f'"{check_schema(schema)}".{index}'
-    if (table := await connection.fetchval(_LOOK, name)) is None:
-        return
-    # Building takes this lock from beginning to end.
-    await connection.execute(f"BEGIN; LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE; COMMIT", timeout=patience)
-    if await connection.fetchval(_LOOK, name) is not None:
-        await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}", timeout=patience)
+    tokens = [token.text for token in significant(migration.statements[0].sql) if not token.is_word("unique")]
+    if [text.lower() for text in tokens[: len(_BEGINNING)]] != _BEGINNING:
+        return None
+    return f'"{check_schema(schema)}".{tokens[len(_BEGINNING)]}'
 
 
-async def require_valid(connection: Connection, schema: str, index: str) -> None:
+async def clear(connection: Connection, name: str, *, wait: float, patience: float) -> None:
+    """Drop an index if it is invalid, so that it can be built anew; what may take long is given `patience` seconds.
+
+    Someone may still be building it: the server may be at work for a process that died. That is waited for, without a
+    lock, since the builder waits for everybody who waits with one.
+
+    Raises:
+        MigrationError: it is still being built after `wait` seconds.
+
+    """
+    now = asyncio.get_running_loop().time
+    deadline = now() + wait
+    while (builders := await connection.fetchval(_LOOK, name)) is not None:
+        if not builders:
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}", timeout=patience)
+            return
+        if now() >= deadline:
+            raise MigrationError(
+                f"the index {name} is being built by process {builders[0]} of the database server\n"
+                "  remedy: wait for it and try again; if it hangs, end it with pg_terminate_backend",
+                transient=True,
+            )
+        await asyncio.sleep(_PAUSE)
+
+
+async def require_valid(connection: Connection, name: str) -> None:
     """Check the index after it was built. Raises MigrationError, transient, if it is of no use."""
-    if await connection.fetchval(_LOOK, f'"{check_schema(schema)}".{index}') is not None:
+    if await connection.fetchval(_LOOK, name) is not None:
         raise MigrationError(
-            f"the index {schema}.{index} is invalid: building it failed elsewhere\n"
+            f"the index {name} is invalid: building it failed elsewhere\n"
             "  remedy: try again; the next attempt drops it first",
             transient=True,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from supervisor.errors import MigrationError
@@ -20,6 +21,7 @@ _REMEDIES: Final = {
     "55P03": "the table is in use: try again, or wait longer with `-- supervisor: lock-timeout=30s` on the first line",
     "57014": "if it was at work and not blocked, give it longer with `-- supervisor: timeout=30m` on the first line",
 }
+_PUT_THERE: Final = re.compile(r"\A\s*(?:SELECT\b)?\s*")
 
 
 def failure(migration: Migration, statement: Statement, sent: Renamed, error: asyncpg.PostgresError) -> MigrationError:
@@ -63,8 +65,12 @@ def _offset(text: str, error: asyncpg.PostgresError) -> int:
     """Find where in the statement the error is; without a word about that, it is about the whole statement."""
     if error.position is not None:
         return int(error.position) - 1
-    # Something within a function or a DO block: find it again, if it stands in the file just once.
-    inner = error.internal_query
-    if inner is not None and error.internal_position is not None and text.count(inner) == 1:
-        return text.index(inner) + int(error.internal_position) - 1
+    # Something within a function or a DO block: find it again, if it stands in the file just once. What is shown of it
+    # may begin with a SELECT that PL/pgSQL put there, instead of PERFORM or before an expression.
+    inner, position = error.internal_query, error.internal_position
+    if inner is not None and position is not None:
+        shown = _PUT_THERE.sub("", inner)
+        offset = int(position) - 1 - (len(inner) - len(shown))
+        if offset >= 0 and text.count(shown) == 1:
+            return text.index(shown) + offset
     return 0

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.resources.abc import Traversable
 
-_FILE: Final = re.compile(r"(\d{3})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
+_FILE: Final = re.compile(r"([0-9]{3})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql")
 _DIRECTIVE: Final = re.compile(r"--\s*supervisor:\s*(.*?)\s*")
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _OPTIONS: Final = "no-transaction, timeout=30m, lock-timeout=3s"
 _CONTROL: Final = re.compile(r"(abort|begin|commit|end|release|rollback|savepoint|start|prepare transaction)\b")
@@ -112,7 +112,7 @@ def load(folder: Traversable | None = None) -> tuple[Migration, ...]:
     folder = shipped() if folder is None else folder
     if not folder.is_dir():
         raise MigrationError(f"{folder}: is no folder, so there are no migrations; reinstall supervisor-runtime")
-    files = {file.name: file for file in folder.iterdir() if file.name.endswith(".sql")}
+    files = {file.name: file for file in folder.iterdir() if file.name.lower().endswith(".sql")}
     numbered = _numbered(folder, sorted(files))
     return tuple(
         parse(version, name, str(files[file]), files[file].read_bytes()) for version, (file, name) in numbered.items()
@@ -212,6 +212,8 @@ def _statement(text: str, tokens: tuple[Token, ...]) -> Statement:
     words = " ".join(_leading_words(tokens))
     if _CONTROL.match(words):
         raise SqlTextError(start, "a migration does not control its transaction: it is one, or says no-transaction")
+    if words.startswith("copy") and any(token.is_word("stdin", "stdout") for token in tokens):
+        raise SqlTextError(start, "a migration has no standard input or output to copy from or to; use INSERT")
     try:
         found = references(text[start:end])
     except SqlTextError as error:

@@ -147,12 +147,13 @@ class Run:
             raise at_the_end(migration, error) from error
 
     async def _single(self, connection: Connection, migration: Migration) -> None:
-        index = concurrent_index.built_by(migration)
+        index = concurrent_index.built_by(migration, self.schema)
         if index is not None:
-            await concurrent_index.clear(connection, self.schema, index, self._patience(migration))
+            wait = migration.lock_timeout or self.limits.lock_timeout
+            await concurrent_index.clear(connection, index, wait=wait, patience=self._patience(migration))
         await self._statement(connection, migration, migration.statements[0])
         if index is not None:
-            await concurrent_index.require_valid(connection, self.schema, index)
+            await concurrent_index.require_valid(connection, index)
 
     async def _statement(self, connection: Connection, migration: Migration, statement: Statement) -> None:
         sent = statement.for_schema(self.schema)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import math
 import os
 import random
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
@@ -29,7 +30,8 @@ CLIENT_MARGIN: Final = 5.0
 """Seconds after which we give up a statement that the server should have ended by its own limit."""
 
 _RETRY: Final = (0.05, 0.2)
-_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_PATIENT: Final = "SET LOCAL idle_in_transaction_session_timeout = 0"
+_BEGIN: Final = f"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; {_PATIENT}"
 # What a migration does must not depend on the settings of a role, of a database, or of an earlier migration. With an
 # empty search_path a name without its schema is an error instead of a table in the wrong place.
 _FIXED: Final = {
@@ -62,7 +64,7 @@ LIMIT 1"""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How long each thing may take at most, in seconds."""
+    """How long each thing may take at most, in seconds. Raises ConfigError for what is no time."""
 
     connect_timeout: float = 10.0
     command_timeout: float = 10.0
@@ -73,6 +75,12 @@ class Limits:
     """For one statement of a migration to wait for a table that is in use."""
     migration_timeout: float = 300.0
     """For one migration, with all its statements."""
+
+    def __post_init__(self) -> None:
+        for row in fields(self):
+            value: float = getattr(self, row.name)
+            if not 0 < value < math.inf:
+                raise ConfigError(f"{row.name} = {value!r}: must be a number of seconds above 0\n  remedy: correct it")
 
 
 def transient(error: asyncpg.PostgresError) -> bool:
@@ -158,15 +166,15 @@ async def _take(connection: Connection, schema: str, limits: Limits, waiting: Ca
             return
         holder = await connection.fetchval(_HOLDER, key)
         await connection.execute("ROLLBACK")
+        if holder is not None and not told:
+            waiting(holder)
+            told = True
         if now() >= deadline:
             raise MigrationError(
                 f"another process was migrating for longer than {limits.turn_timeout:g} s: {holder or 'just ended'}\n"
                 "  remedy: wait for it and try again; if it hangs, end it with pg_terminate_backend",
                 transient=True,
             )
-        if holder is not None and not told:
-            waiting(holder)
-            told = True
         await asyncio.sleep(random.uniform(*_RETRY))  # noqa: S311 - only keeps the waiting ones apart
 
 
@@ -177,11 +185,9 @@ def lock_key(schema: str) -> int:
 
 async def settle(connection: Connection, *, lock_timeout: float, statement_timeout: float, local: bool) -> None:
     """Put the session in a known state for a migration: for the transaction only, if `local`. 0 is no time limit."""
-    await connection.execute("RESET ROLE; RESET ALL")
-    settings = _FIXED | {
-        "lock_timeout": f"{lock_timeout * 1000:.0f}",
-        "statement_timeout": f"{statement_timeout * 1000:.0f}",
-    }
+    await connection.execute(f"RESET ROLE; RESET ALL; {_PATIENT}" if local else "RESET ROLE; RESET ALL")
+    limits = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    settings = _FIXED | {name: str(math.ceil(seconds * 1000)) for name, seconds in limits.items()}
     await connection.execute(_SET, list(settings), list(settings.values()), local)
     for key, value in _IF_POSSIBLE.items():
         await connection.execute(_TRY_SET.format(key=key, value=value, local=str(local).lower()))

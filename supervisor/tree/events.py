@@ -103,6 +103,7 @@ class DeadLetter(Event):
 
 @dataclass(frozen=True, slots=True)
 class ExitRequested(Event):
-    """An actor asked the whole process to stop with `code`."""
+    """An actor asked the whole process to stop with `code`, and said why if it did."""
 
     code: int
+    message: str | None = None

@@ -302,7 +302,7 @@ class Incarnation:
         self.runtime.emit(ChildExited(self.path, self.generation, outcome))
         report_down(mailbox, outcome)
         if isinstance(outcome, ExitAsked):
-            self.runtime.request_exit(self.path, outcome.code)
+            self.runtime.request_exit(self.path, outcome.code, outcome.message)
         self.actor = None
         self._settle()
         if self._over is not None:

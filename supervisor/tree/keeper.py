@@ -307,7 +307,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                     await self._restart_by_command(self._find(name))
                 case RemoveChild(_, name):
                     self._remove(name)
-        except Unstoppable:
+        except Unstoppable as error:
+            command.reply.fail(error)
             raise
         except SupervisorError as error:
             command.reply.fail(error)

@@ -49,9 +49,13 @@ class Crashed:
 
 @dataclass(frozen=True, slots=True)
 class ExitAsked:
-    """It raised SystemExit or KeyboardInterrupt: the whole process is to stop with this code."""
+    """It raised SystemExit or KeyboardInterrupt: the whole process is to stop with this code.
+
+    `message` is what the interpreter would have printed: `sys.exit("no paper")` has code 1.
+    """
 
     code: int
+    message: str | None = None
 
 
 Outcome = Normal | Ignored | Shutdown | Crashed | ExitAsked
@@ -74,7 +78,7 @@ def classify(error: BaseException | None, stage: Stage | None) -> Outcome:
         case BaseExceptionGroup():
             return _classify_group(error, stage)
         case SystemExit() | KeyboardInterrupt():
-            return ExitAsked(_exit_code(error))
+            return _exit_asked(error)
         case CancelledError():
             if stage is None:
                 return Crashed(UnexpectedCancel("a task of the tree was cancelled by code other than its supervisor"))
@@ -89,7 +93,7 @@ def _classify_group(group: BaseExceptionGroup[BaseException], stage: Stage | Non
     leaves = list(_leaves(group))
     for leaf in leaves:
         if isinstance(leaf, SystemExit | KeyboardInterrupt):
-            return ExitAsked(_exit_code(leaf))
+            return _exit_asked(leaf)
     if stage is not None and all(isinstance(leaf, CancelledError) for leaf in leaves):
         return Shutdown(stage)
     severe = any(isinstance(leaf, MemoryError | RecursionError) for leaf in leaves)
@@ -104,16 +108,16 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]
             yield error
 
 
-def _exit_code(error: SystemExit | KeyboardInterrupt) -> int:
+def _exit_asked(error: SystemExit | KeyboardInterrupt) -> ExitAsked:
     if isinstance(error, KeyboardInterrupt):
-        return _INTERRUPTED
+        return ExitAsked(_INTERRUPTED)
     match error.code:
         case None:
-            return 0
+            return ExitAsked(0)
         case int(code):
-            return code
-        case _:
-            return 1
+            return ExitAsked(code)
+        case text:
+            return ExitAsked(1, str(text))
 
 
 def describe(outcome: Outcome | None) -> str:

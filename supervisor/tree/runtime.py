@@ -119,8 +119,8 @@ class Runtime:
             for life in self.abandoned
         )
 
-    def request_exit(self, path: str, code: int) -> None:
+    def request_exit(self, path: str, code: int, message: str | None = None) -> None:
         """Ask whoever runs the tree to stop all of it and leave with `code`."""
-        self.emit(ExitRequested(path, code))
+        self.emit(ExitRequested(path, code, message))
         if self.on_exit_request is not None:
             self.on_exit_request(code)

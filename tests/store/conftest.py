@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.store.embedded import EmbeddedPostgres, postmaster
+from supervisor.store.embedded import EmbeddedPostgres
 from supervisor.store.embedded.limit import Limit
-from tests.store.postgres import LIMIT, NO_WAITING, bindir, open_folder
+from tests.store.postgres import LIMIT, NO_WAITING, bindir, open_folder, remove_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,7 @@ def folder() -> Iterator[Path]:
     """Give an empty data folder."""
     path = open_folder()
     yield path
-    left = postmaster.running(path / "postgres/cluster")
-    if left is not None:
-        postmaster.kill(left.pid)
-    shutil.rmtree(path)
+    remove_folder(path)
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def seed() -> Iterator[Path]:
     cluster.join(Limit(LIMIT))
     assert cluster.leave(Limit(LIMIT))
     yield path
-    shutil.rmtree(path)
+    remove_folder(path)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from supervisor.store.embedded import EmbeddedPostgres, postmaster
 from supervisor.store.embedded.account import server_account
 from supervisor.store.embedded.binaries import find
 from supervisor.store.embedded.limit import Limit
-from supervisor.store.embedded.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +36,7 @@ NO_WAITING: Final = {"fsync": "off", "full_page_writes": "off"}
 """Settings under which the server never waits for the disk; killed processes still lose nothing."""
 
 _FOLDERS: Final = "supervisor-tests-"
-_FORGOTTEN: Final = f"{_FOLDERS}*/postgres"
+_OURS: Final = f"{_FOLDERS}{os.getpid()}-"
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - mkdtemp picks the names in it
 _ROOM: Final = 1_000_000_000  # bytes; a container's default of 64 MB would not do
 _numbers: Final = itertools.count(1)
@@ -50,9 +49,17 @@ def open_folder(*, in_memory: bool = True) -> Path:
     It is in memory where there is room, since a new database is a thousand files, for which a busy disk takes seconds.
     Programs do not belong there: a container forbids to execute them.
     """
-    folder = Path(tempfile.mkdtemp(prefix=_FOLDERS, dir=_roomy(_MEMORY) if in_memory else None))
+    folder = Path(tempfile.mkdtemp(prefix=_OURS, dir=_roomy(_MEMORY) if in_memory else None))
     folder.chmod(0o711)
     return folder
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of ours, and kill a server that was left in it."""
+    left = postmaster.running(folder / "postgres/cluster")
+    if left is not None:
+        postmaster.kill(left.pid)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @cache
@@ -60,7 +67,7 @@ def bindir() -> Path:
     """Find the PostgreSQL to test with, which every OS user may execute."""
     wanted = os.environ.get("SUPERVISOR_TEST_PG_MAJOR")
     copies = open_folder(in_memory=False)
-    atexit.register(shutil.rmtree, copies, ignore_errors=True)
+    atexit.register(remove_folder, copies)
     major = int(wanted) if wanted else None
     return find(server_account(None), Limit(LIMIT), copies=copies / "binaries", major=major).bindir
 
@@ -122,21 +129,17 @@ def _server() -> EmbeddedPostgres:
 def _end(ours: EmbeddedPostgres) -> None:
     """Stop the server without a loop or a pool of threads: at the exit of the interpreter there are none."""
     ours._cluster.leave(Limit(LIMIT))
-    shutil.rmtree(ours.data_dir, ignore_errors=True)
+    remove_folder(ours.data_dir)
 
 
 def _remove_forgotten() -> None:
-    """End the servers of test runs that were killed, which nobody uses any more, and remove their folders."""
-    for folder in (*_MEMORY.glob(_FORGOTTEN), *Path(tempfile.gettempdir()).glob(_FORGOTTEN)):
-        with contextlib.suppress(OSError), contextlib.ExitStack() as locks:
-            for name in ("start.lock", "use.lock"):
-                lock = FileLock(folder / name) if (folder / name).exists() else None
-                if lock is None or not locks.enter_context(contextlib.closing(lock)).take():
-                    break
-            else:
-                if left := postmaster.running(folder / "cluster"):
-                    postmaster.kill(left.pid)
-                shutil.rmtree(folder.parent)
+    """End the servers of test runs that were killed, and remove their folders."""
+    for base in {_MEMORY, Path(tempfile.gettempdir())}:
+        for folder in base.glob(f"{_FOLDERS}*-*"):
+            run = int(folder.name.removeprefix(_FOLDERS).partition("-")[0])
+            with contextlib.suppress(OSError):
+                if folder.stat().st_uid == os.geteuid() and not postmaster.alive(run):
+                    remove_folder(folder)
 
 
 def _roomy(folder: Path) -> Path | None:

@@ -1,15 +1,22 @@
 """A reference model of OTP's supervisor, to compare the tree with: no tasks, no clock, no code in common.
 
 Written from the rules of OTP's `supervisor.erl`: restart types, the three strategies, the removal of
-temporary children, `add_restart`, and the retry of a restart that failed. On top of it come what this
-runtime does differently on purpose: a restart waits for its backoff, with the group down meanwhile; a
-child stopped by command stays stopped when its group restarts; a restart by command is allowed at any time.
+temporary children, `add_restart`, the retry of a restart that failed, one message at a time. On top come
+the things that this runtime does otherwise on purpose: a restart waits for its backoff, with the group
+down meanwhile; commands come after the news of children; a child stopped by command stays stopped when
+its group restarts; a restart by command is always possible, and brings a waiting group back with it.
+
+Everything the supervisor does is a generator that yields the seconds it waits for a child to start or stop.
 """
 
 from __future__ import annotations
 
 import enum
+from collections import deque
+from collections.abc import Generator
 from dataclasses import dataclass, field
+
+Work = Generator[float | None, None, None]
 
 
 class Policy(enum.Enum):
@@ -43,21 +50,42 @@ class Attempt(enum.Enum):
     IGNORES = "ignores"
 
 
-@dataclass
+@dataclass(frozen=True)
+class Kind:
+    """What a child is like: its restart type, and how long it takes to start and to stop."""
+
+    policy: Policy
+    start_takes: float
+    stop_takes: float
+
+
+@dataclass(eq=False)
 class Member:
     """A child as the supervisor's state has it."""
 
     name: str
-    policy: Policy
+    kind: Kind
+    process: int = 0
+    """Counts its processes, as OTP tells them apart by pid."""
     up: bool = False
-    """Its process is alive, or dead without the supervisor knowing yet."""
+    stopping: bool = False
     exit: Exit | None = None
-    """The exit signal on its way to the supervisor."""
+    """How it died, while the supervisor has not dealt with that."""
     due: tuple[float, int] | None = None
-    """When its restart is tried, and the how manieth restart it is: OTP's `restarting`, with a delay."""
+    """When its backoff ends."""
+    turn: int = 0
+    """Which of its backoffs counts: OTP's `restarting`. One that was called off means nothing."""
+    leader: Member | None = None
+    """Whose backoff it waits for; its own if it is the one that failed."""
     held: bool = False
     failures: int = 0
     since: float = 0.0
+    died: float = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether its process is alive and nobody has asked it to end."""
+        return self.up and self.exit is None and not self.stopping
 
 
 @dataclass(frozen=True)
@@ -80,94 +108,134 @@ class Model:
     members: list[Member]
     plans: dict[str, list[Attempt]]
     now: float = 0.0
-    restarts: list[float] = field(default_factory=list)
-    journal: list[str] = field(default_factory=list)
-    decided: int = 0
     over: bool = False
+    journal: list[str] = field(default_factory=list)
+    _restarts: list[float] = field(default_factory=list)
+    _signals: deque[Work] = field(default_factory=deque)
+    _commands: deque[Work] = field(default_factory=deque)
+    _numbers: int = 0
+    _work: Work | None = None
+    _resumes: tuple[float, int] | None = None
 
     @property
     def running(self) -> set[str]:
-        """Names of the children that are up."""
-        return {member.name for member in self.members if member.up}
+        """Names of the children that run."""
+        return {member.name for member in self.members if member.running}
 
     def find(self, name: str) -> Member | None:
         """Find a child that is still known."""
         return next((member for member in self.members if member.name == name), None)
 
-    def waits(self, member: Member) -> bool:
-        """Whether it, or a sibling whose restart concerns it, is in a backoff."""
-        return any(other.due is not None and member in self._concerned(other) for other in self.members)
-
     # --- what happens to it -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """`init_children`: start in order; the first failure takes the started ones down."""
-        for member in list(self.members):
-            if self._start(member) is Attempt.FAILS:
-                self._shut_down()
-                return
+        """Begin to run."""
+        self._work = self._live()
+        self._go_on()
 
     def exits(self, ends: list[tuple[str, Exit]]) -> None:
-        """Children end at the same moment; the supervisor reads their signals in this order."""
-        dead = [(member, end) for name, end in ends if (member := self.find(name)) is not None and member.up]
-        for member, end in dead:
-            member.exit = end
-        for member, _ in dead:
-            if member in self.members and member.exit is not None and not self.over:
-                self._handle_exit(member)
+        """These children, which run, end at the same moment; their signals arrive in this order."""
+        for name, end in ends:
+            member = self.find(name)
+            assert member is not None
+            member.exit, member.died = end, self.now
+            self._signals.append(self._on_exit(member, member.process))
+        self._wake()
+
+    def command(self, name: str, *, stop: bool) -> None:
+        """`terminate_child` or `restart_child`."""
+        self._commands.append(self._stop_child(name) if stop else self._restart_child(name))
+        self._wake()
 
     def advance(self, seconds: float) -> None:
-        """Time passes; restarts that fall due are tried."""
+        """Let time pass, from one moment to the next at which something happens."""
         until = self.now + seconds
-        while (member := self._next_due(until)) is not None:
-            assert member.due is not None
-            self.now, member.due = member.due[0], None
-            self._start_group(member)
+        while True:
+            dues = [(member.due, member) for member in self.members if member.due is not None]
+            due = min(dues, key=lambda pair: pair[0], default=None)
+            moment = min(filter(None, (self._resumes, due and due[0])), default=None)
+            if moment is None or moment[0] > until or self.over:
+                break
+            self.now = moment[0]
+            if moment == self._resumes:
+                self._go_on()
+            elif due is not None:
+                due[1].due = None
+                self._signals.append(self._on_due(due[1], due[1].turn))
+                self._wake()
         self.now = until
 
-    def stop_child(self, name: str) -> None:
-        """`terminate_child`."""
-        if (member := self.find(name)) is not None:
-            self._terminate(member)
-            member.held = True
-            if member.policy is Policy.TEMPORARY:
-                self.members.remove(member)
+    # --- one message at a time --------------------------------------------------------------------
 
-    def restart_child(self, name: str) -> None:
-        """`restart_child`, of a running child too."""
-        if (member := self.find(name)) is not None:
-            self._terminate(member)
-            member.failures = 0
-            self._start(member)
+    def _wake(self) -> None:
+        if self._resumes is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Run on until the supervisor waits for a child, for a message, or is over."""
+        assert self._work is not None
+        self._resumes = None
+        for seconds in self._work:
+            if seconds is None:
+                return
+            if seconds:
+                self._resumes = (self.now + seconds, self._number())
+                return
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _live(self) -> Work:
+        """`init_children`, then the loop of `gen_server`."""
+        for member in list(self.members):
+            if (yield from self._start(member)) is Attempt.FAILS:
+                yield from self._shut_down()
+                break
+        while not self.over:
+            if self._signals:
+                yield from self._signals.popleft()
+            elif self._commands:
+                yield from self._commands.popleft()
+            else:
+                yield None
 
     # --- supervisor.erl ---------------------------------------------------------------------------
 
-    def _handle_exit(self, member: Member) -> None:
-        """`do_restart`."""
+    def _on_exit(self, member: Member, process: int) -> Work:
+        """`do_restart`, unless the signal was flushed or comes from an earlier process."""
+        if member not in self.members or member.process != process or member.exit is None:
+            return
         end, member.exit, member.up = member.exit, None, False
-        again = member.policy is Policy.PERMANENT or (member.policy is Policy.TRANSIENT and end is Exit.CRASH)
-        if again:
-            if self.now - member.since >= self.limits.healthy_after:
+        policy = member.kind.policy
+        if policy is Policy.PERMANENT or (policy is Policy.TRANSIENT and end is Exit.CRASH):
+            if member.died - member.since >= self.limits.healthy_after:
                 member.failures = 0
-            self._restart(member)
-        elif member.policy is Policy.TEMPORARY:
+            yield from self._restart(member)
+        elif policy is Policy.TEMPORARY:
             self.members.remove(member)
 
-    def _restart(self, member: Member) -> None:
+    def _on_due(self, member: Member, turn: int) -> Work:
+        """`try_again_restart`, unless it was called off."""
+        if member in self.members and member.turn == turn:
+            yield from self._start_group(member)
+
+    def _restart(self, member: Member) -> Work:
         """`restart` and `add_restart`; the start itself follows after the backoff."""
-        self.restarts = [time for time in self.restarts if time >= self.now - self.limits.period]
-        self.restarts.append(self.now)
-        if len(self.restarts) > self.limits.intensity:
-            self._shut_down()
+        self._restarts = [time for time in self._restarts if time >= self.now - self.limits.period]
+        self._restarts.append(self.now)
+        if len(self._restarts) > self.limits.intensity:
+            yield from self._shut_down()
             return
         member.failures += 1
-        self.decided += 1
         delay = min(self.limits.cap, self.limits.first * 2 ** (member.failures - 1))
-        member.due = (self.now + delay, self.decided)
+        member.due, member.leader = (self.now + delay, self._number()), member
         for other in reversed(self._concerned(member)):
             if other is not member:
-                self._terminate(other)
-                if other.policy is Policy.TEMPORARY:
+                self._call_off(other)
+                yield from self._terminate(other)
+                other.leader = None if other.held else member
+                if other.kind.policy is Policy.TEMPORARY:
                     self.members.remove(other)
 
     def _concerned(self, member: Member) -> list[Member]:
@@ -179,36 +247,67 @@ class Model:
             case Group.REST:
                 return self.members[self.members.index(member) :]
 
-    def _start_group(self, first: Member) -> None:
+    def _start_group(self, first: Member) -> Work:
         """`start_children`; a start that fails is one more restart, of the child that failed."""
+        self._call_off(first)
         for member in self._concerned(first):
-            if not member.held and self._start(member) is Attempt.FAILS:
-                self._restart(member)
+            if not member.held and not member.up and (yield from self._start(member)) is Attempt.FAILS:
+                yield from self._restart(member)
                 return
 
-    def _start(self, member: Member) -> Attempt:
+    def _start(self, member: Member) -> Generator[float | None, None, Attempt]:
+        """`do_start_child`."""
         plan = self.plans[member.name]
         attempt = plan.pop(0) if plan else Attempt.RUNS
         self.journal.append(f"start {member.name}")
+        self._call_off(member)
         member.held = False
+        yield member.kind.start_takes
+        member.process += 1
         member.up = attempt is Attempt.RUNS
         member.since = self.now
-        if attempt is Attempt.IGNORES and member.policy is Policy.TEMPORARY:
+        if attempt is Attempt.IGNORES and member.kind.policy is Policy.TEMPORARY:
             self.members.remove(member)
         return attempt
 
-    def _terminate(self, member: Member) -> None:
-        """`do_terminate`: a signal of an exit that is still under way is flushed."""
-        if member.up and member.exit is None:
+    def _terminate(self, member: Member) -> Work:
+        """`do_terminate`; the signal of an exit that is under way is flushed."""
+        member.leader = None
+        if member.running:
             self.journal.append(f"stop {member.name}")
-        member.up, member.exit, member.due = False, None, None
+            member.stopping = True
+            yield member.kind.stop_takes
+        member.up, member.stopping, member.exit = False, False, None
 
-    def _shut_down(self) -> None:
+    def _call_off(self, member: Member) -> None:
+        member.due, member.leader = None, None
+        member.turn += 1
+
+    def _shut_down(self) -> Work:
         """`terminate_children`, in reverse order, and the end of the supervisor."""
         for member in reversed(self.members):
-            self._terminate(member)
+            yield from self._terminate(member)
         self.over = True
 
-    def _next_due(self, until: float) -> Member | None:
-        due = [(member.due, member) for member in self.members if member.due is not None and member.due[0] <= until]
-        return min(due, key=lambda pair: pair[0])[1] if due else None
+    # --- commands ---------------------------------------------------------------------------------
+
+    def _stop_child(self, name: str) -> Work:
+        """`terminate_child`; whoever waits for this child's backoff goes on waiting for it."""
+        if (member := self.find(name)) is not None:
+            member.held = True
+            yield from self._terminate(member)
+            if member.kind.policy is Policy.TEMPORARY:
+                self.members.remove(member)
+
+    def _restart_child(self, name: str) -> Work:
+        """`restart_child`; if siblings wait for a backoff that concerns this child, they all start now."""
+        if (member := self.find(name)) is None:
+            return
+        yield from self._terminate(member)
+        member.held, member.failures = False, 0
+        leaders = [other.leader for other in self.members if other.leader is not None]
+        leader = next((leader for leader in leaders if member in self._concerned(leader)), None)
+        if leader is None or self.group is Group.ONE:
+            yield from self._start(member)
+        else:
+            yield from self._start_group(leader)

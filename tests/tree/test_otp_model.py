@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from supervisor import Backoff, Child, Ignore, Restart, Stop, Strategy, Supervisor
 from supervisor.errors import GaveUp, StartFailed
 from supervisor.tree.events import Event, StopStage
+from supervisor.tree.mailbox import resolve
 from supervisor.tree.outcome import Crashed, Stage
 from supervisor.tree.runtime import Runtime
 from supervisor.tree.slot import State
 from supervisor.tree.tree import Tree
 from tests.tree.actors import Puppet, failure, states
-from tests.tree.otp_model import Attempt, Exit, Group, Limits, Member, Model, Policy
+from tests.tree.otp_model import Attempt, Exit, Group, Kind, Limits, Member, Model, Policy
 from tests.tree.quiet import QuietClock, QuietLoop
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Command:
-    """The child is stopped or restarted by command, unless its group is in a backoff: OTP has none."""
+    """The child is stopped or restarted by command."""
 
     name: str
     stop: bool
@@ -65,7 +66,7 @@ class History:
 
     group: Group
     limits: Limits
-    policies: dict[str, Policy]
+    kinds: dict[str, Kind]
     first_starts: dict[str, list[Attempt]]
     steps: list[Step]
 
@@ -73,8 +74,9 @@ class History:
 @st.composite
 def histories(draw: st.DrawFn) -> History:
     """Draw a tree of up to four children and up to twenty-five steps; every number is exact in binary."""
-    policies = draw(st.lists(st.sampled_from(Policy), min_size=1, max_size=4))
-    names = st.sampled_from("abcd"[: len(policies)])
+    takes = st.sampled_from([0.0, 0.0, 0.0625, 0.5, 1.0])
+    kinds = draw(st.lists(st.builds(Kind, st.sampled_from(Policy), takes, takes), min_size=1, max_size=4))
+    names = st.sampled_from("abcd"[: len(kinds)])
     ends = st.lists(st.tuples(names, st.sampled_from(Exit)), min_size=1, max_size=3, unique_by=lambda end: end[0])
     limits = Limits(
         intensity=draw(st.integers(1, 4)),
@@ -84,7 +86,7 @@ def histories(draw: st.DrawFn) -> History:
         healthy_after=draw(st.sampled_from([0.5, 4.0, 32.0])),
     )
     edges = [limit - earlier for limit in (limits.period, limits.healthy_after) for earlier in (0.0, 0.125, 0.375)]
-    times = st.sampled_from([0.125, 0.25, 0.5, 1.0, 4.0, *edges])
+    times = st.sampled_from([0.0625, 0.125, 0.25, 0.5, 1.0, 4.0, *edges])
     steps = st.one_of(
         ends.map(tuple).map(Ends),
         ends.map(tuple).map(Ends),
@@ -98,29 +100,42 @@ def histories(draw: st.DrawFn) -> History:
     return History(
         group=draw(st.sampled_from(Group)),
         limits=limits,
-        policies=dict(zip("abcd", policies, strict=False)),
-        first_starts={name: draw(first) for name in "abcd"[: len(policies)]},
+        kinds=dict(zip("abcd", kinds, strict=False)),
+        first_starts={name: draw(first) for name in "abcd"[: len(kinds)]},
         steps=draw(st.lists(steps, max_size=25)),
     )
 
 
 class Scripted(Puppet):
-    """Starts as planned, and writes every start down."""
+    """Starts as planned, takes its time to start and to stop, and writes every start down."""
 
-    def __init__(self, plan: list[Attempt], journal: list[str]) -> None:
+    def __init__(self, kind: Kind, plan: list[Attempt], journal: list[str]) -> None:
         super().__init__()
+        self.kind = kind
         self.plan = plan
         self.journal = journal
 
+    async def _pause(self, seconds: float) -> None:
+        if seconds:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self.clock.call_later(seconds, partial(resolve, waiter))
+            await waiter
+
     async def setup(self) -> None:
         self.journal.append(f"start {self.name}")
-        match self.plan.pop(0) if self.plan else Attempt.RUNS:
+        attempt = self.plan.pop(0) if self.plan else Attempt.RUNS
+        await self._pause(self.kind.start_takes)
+        match attempt:
             case Attempt.RUNS:
                 pass
             case Attempt.FAILS:
                 raise OSError
             case Attempt.IGNORES:
                 raise Ignore
+
+    async def teardown(self) -> None:
+        if self.stopping:
+            await self._pause(self.kind.stop_takes)
 
 
 class Real:
@@ -134,11 +149,11 @@ class Real:
         self.children: dict[str, Child[object]] = {
             name: Child(
                 name,
-                partial(Scripted, self.plans[name], self.journal),
-                restart=Restart(policy.value),
+                partial(Scripted, kind, self.plans[name], self.journal),
+                restart=Restart(kind.policy.value),
                 backoff=backoff,
             )
-            for name, policy in history.policies.items()
+            for name, kind in history.kinds.items()
         }
         self.root = Supervisor(
             "root",
@@ -162,7 +177,7 @@ class Real:
         """Names of the children that run."""
         return {name for name, state in states(self.tree).items() if state is State.RUNNING}
 
-    async def take(self, step: Step) -> None:
+    async def take(self, step: Step, group: asyncio.TaskGroup) -> None:
         """Let this happen, and wait until everything that follows at once has happened."""
         match step:
             case Ends(children):
@@ -173,32 +188,24 @@ class Real:
             case Pass(seconds):
                 await self.clock.advance(seconds)
             case Command(name, stop):
-                error = await failure(self.root.stop_child(name) if stop else self.root.restart_child(name))
-                assert error is None or isinstance(error, StartFailed)
+                group.create_task(failure(self.root.stop_child(name) if stop else self.root.restart_child(name)))
             case _:
                 assert_never(step)
         await self.loop.quiet()
 
 
-def imagine(model: Model, step: Step) -> Step | None:
+def imagine(model: Model, step: Step) -> Step:
     """Let the same happen to the model; return what of it can happen to the tree."""
     match step:
         case Ends(children):
-            possible = tuple((name, end) for name, end in children if name in model.running)
-            model.exits(list(possible))
-            return Ends(possible)
+            step = Ends(tuple((name, end) for name, end in children if name in model.running))
+            model.exits(list(step.children))
         case Plan(name, attempts):
             model.plans[name][:] = attempts
         case Pass(seconds):
             model.advance(seconds)
         case Command(name, stop):
-            member = model.find(name)
-            if member is None or model.waits(member):
-                return None
-            if stop:
-                model.stop_child(name)
-            else:
-                model.restart_child(name)
+            model.command(name, stop=stop)
         case _:
             assert_never(step)
     return step
@@ -210,27 +217,26 @@ async def compare(history: History, loop: QuietLoop) -> None:
     model = Model(
         group=history.group,
         limits=history.limits,
-        members=[Member(name, policy) for name, policy in history.policies.items()],
+        members=[Member(name, kind) for name, kind in history.kinds.items()],
         plans={name: list(plan) for name, plan in history.first_starts.items()},
     )
-    model.start()
-    error = await failure(real.tree.start())
-    assert isinstance(error, StartFailed) is model.over
-    for step in history.steps:
+    async with asyncio.TaskGroup() as group:
+        start = group.create_task(failure(real.tree.start()))
+        model.start()
+        await loop.quiet()
+        for step in [Pass(0.0), *history.steps, Pass(16.0)]:
+            if not model.over:
+                await real.take(imagine(model, step), group)
+            assert real.running == model.running
+            assert real.journal == model.journal
+            assert (real.tree.outcome is not None) is model.over
         if model.over:
-            break
-        if (same := imagine(model, step)) is not None:
-            await real.take(same)
-        assert real.running == model.running
-        assert real.journal == model.journal
-        assert (real.tree.outcome is not None) is model.over
-    if model.over and error is None:
-        outcome = real.tree.outcome
-        assert isinstance(outcome, Crashed)
-        assert isinstance(outcome.error, GaveUp)
-    real.tree.stop()
-    await loop.quiet()
-    assert real.tree.outcome is not None
+            assert isinstance(real.tree.outcome, Crashed)
+            error = real.tree.outcome.error
+            assert isinstance(error, StartFailed if start.result() else GaveUp)
+        real.tree.stop()
+        await real.clock.advance(16.0)
+        assert real.tree.outcome is not None
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 

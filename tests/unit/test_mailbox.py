@@ -315,6 +315,24 @@ async def test_the_wake_up_of_a_cancelled_sender_goes_to_the_next() -> None:
     assert inbox.take() == "c"
 
 
+async def test_the_wake_up_of_an_expired_asker_goes_to_the_next() -> None:
+    """When the limit of a waiting ask passes as it is woken, the next sender gets the room."""
+    mailbox, letters = opened(1)
+    mailbox.put_nowait("a")
+    inbox = Inbox(mailbox)
+    envelope, future = request()
+    async with asyncio.TaskGroup() as group:
+        first, second = (group.create_task(mailbox.put(item)) for item in (envelope, "b"))
+        await settle()
+        assert inbox.take() == "a"
+        future.cancel()
+        await settle()
+        assert first.done()
+        assert second.done()
+    assert inbox.take() == "b"
+    assert letters.pairs == [("request", DeadLetterReason.EXPIRED)]
+
+
 @pytest.mark.parametrize("native", [True, False], ids=["task", "scope"])
 async def test_a_cancel_loses_no_item_that_has_been_handed_over(native: bool) -> None:
     """An item that woke a reader is still there when the reader is cancelled before it runs."""

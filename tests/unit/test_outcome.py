@@ -107,22 +107,22 @@ def test_a_group_of_unrequested_cancels_is_a_crash() -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "asked"),
     [
-        (SystemExit(), 0),
-        (SystemExit(None), 0),
-        (SystemExit(0), 0),
-        (SystemExit(3), 3),
-        (SystemExit("a message"), 1),
-        (KeyboardInterrupt(), 130),
+        (SystemExit(), ExitAsked(0)),
+        (SystemExit(None), ExitAsked(0)),
+        (SystemExit(0), ExitAsked(0)),
+        (SystemExit(3), ExitAsked(3)),
+        (SystemExit("a message"), ExitAsked(1, "a message")),
+        (KeyboardInterrupt(), ExitAsked(130)),
     ],
 )
 @pytest.mark.parametrize("depth", [0, 1, 3])
-def test_an_exit_is_passed_on(error: BaseException, code: int, depth: int, stage: Stage | None) -> None:
+def test_an_exit_is_passed_on(error: BaseException, asked: ExitAsked, depth: int, stage: Stage | None) -> None:
     """SystemExit and KeyboardInterrupt, however deep in groups, ask the whole process to stop with that code."""
     for _ in range(depth):
         error = group(CancelledError(), error, ERROR)
-    assert classify(error, stage) == ExitAsked(code)
+    assert classify(error, stage) == asked
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -200,9 +200,26 @@ async def test_every_ask_ends_exactly_at_its_limit(asks: list[tuple[float, float
         tasks = []
         for limit, pause in asks:
             tasks.append(group.create_task(ask(ref, limit)))
+            await settle()
+            # An ask that is answered at once must not take the limit of another with it.
+            assert await ref.within(limit).ask(Please, echo) == "echo"
             await clock.advance(pause)
         await clock.advance(3)
         assert all(task.done() for task in tasks)
+
+
+async def test_very_many_asks_all_end() -> None:
+    """Of thousands of asks at the same time those that were given up are forgotten, and the others all end."""
+    clock = FakeClock()
+    async with running(Child("x", Puppet, capacity=5000), clock=clock) as ref:
+        futures = [ref.ask_nowait(Please, nothing) for _ in range(3000)]
+        for future in futures[::3]:
+            future.cancel()
+        futures += [ref.ask_nowait(Please, nothing) for _ in range(1000)]
+        await clock.advance(5)
+        assert all(future.done() for future in futures)
+        ends = Counter("given up" if future.cancelled() else type(future.exception()).__name__ for future in futures)
+    assert ends == {"given up": 1000, "AskTimeout": 3000}
 
 
 async def test_a_late_answer_is_dropped() -> None:
@@ -354,8 +371,9 @@ async def test_giving_up_ends_all_asks() -> None:
     node = Child("x", Puppet, restart=Restart.TRANSIENT)
     pair = Supervisor("pair", [node], max_restarts=1, restart=Restart.TEMPORARY)
     async with running(Supervisor("root", [pair]), clock=clock), asyncio.TaskGroup() as group:
-        for _ in range(2):
-            crash(node.ref, RuntimeError())
+        crash(node.ref, RuntimeError())
+        await clock.advance(1)
+        crash(node.ref, RuntimeError())
         asker = group.create_task(error_of(node.ref.within(1000), echo))
         await clock.advance(1)
         assert isinstance(asker.result(), MailboxClosed)

@@ -290,12 +290,14 @@ async def test_a_stop_ends_the_first_sleep_after_it() -> None:
     assert await stops_while_draining(Child("loop", lambda: Loop(body), stop_timeout=5), FakeClock(), 10)
 
 
-async def test_a_loop_that_ignores_the_stop_is_no_busy_loop() -> None:
+@pytest.mark.parametrize("work", [0.0, 2.0])
+async def test_a_loop_that_ignores_the_stop_is_no_busy_loop(work: float) -> None:
     """Only one sleep is cut short: a loop that never looks at `stopping` sleeps on, until it is cancelled."""
     rounds = 0
 
     async def body(actor: Loop) -> None:
         nonlocal rounds
+        await pause(actor, work)
         while True:
             rounds += 1
             await actor.sleep(2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,13 +44,16 @@ class Cluster:
         with self._serial:
             limit.check()
             folder = prepare(self._data_dir)
-            with self._alone(folder, limit):
+            with self._alone(folder, limit), ExitStack() as undo:
+                use = self._use
+                if use is None:
+                    use = undo.enter_context(closing(FileLock(folder.use_lock)))
+                    use.share()  # free: to hold it alone takes the lock of the start as well
                 account = server_account(folder.owner())
                 joined = Start(folder, account, self._bindir, self._configuration, self._report).run(limit)
-                if self._use is None:
-                    self._use = FileLock(folder.use_lock)
-                    self._use.share()  # free: to hold it alone takes the lock of the start as well
-            return joined
+                undo.pop_all()
+                self._use = use
+                return joined
 
     def leave(self, fast: Limit) -> bool:
         """Stop using the server, and end it if nobody else uses it; return whether it has ended.

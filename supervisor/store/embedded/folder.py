@@ -76,7 +76,7 @@ class DataFolder:
     def major(self) -> int | None:
         """Return the major version of an existing cluster. Raises ConfigError for a folder that is none."""
         try:
-            return int(self.version_file.read_text(encoding="ascii"))
+            return int(self.version_file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             if not self.cluster.exists():
                 return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from supervisor.store.embedded.failures import DatabaseStartFailed
+from supervisor.store.embedded.folder import socket_file
 from supervisor.store.embedded.limit import Cancelled, Limit
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _SHORT_POLL: Final = 0.005  # seconds between two looks at a server that should 
 _LONG_POLL: Final = 0.05  # and at one that recovers from a crash, or writes its last checkpoint
 _IMMEDIATE: Final = 7.0  # seconds; the postmaster kills what is left of its children 5 s after SIGQUIT
 _KILLED: Final = 2.0
+_ANSWER: Final = 1.0
 _READY: Final = frozenset({"ready", "standby"})
 _PROC: Final = Path("/proc")
 
@@ -54,6 +57,26 @@ def running(cluster: Path) -> PidFile | None:
     """Return the cluster's live server; a file left over from a dead one, whose pid may be another's now, is none."""
     found = read(cluster)
     return found if found is not None and _works_in(found.pid, cluster) else None
+
+
+def answers(cluster: Path) -> bool:
+    """Return whether someone listens on the socket that `postmaster.pid` names.
+
+    Where `running` sees no server, that is one of another container which shares the folder: PostgreSQL cannot see it
+    either, and a second server would destroy the data.
+    """
+    found = read(cluster)
+    if found is None or not found.socket_dir:
+        return False
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(_ANSWER)
+        try:
+            client.connect(str(socket_file(Path(found.socket_dir))))
+        except TimeoutError:
+            return True  # it listens, though it is busy
+        except OSError:
+            return False
+    return True
 
 
 def spawn(command: Sequence[str], account: Account, cluster: Path, log: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -14,7 +15,6 @@ from supervisor.store.embedded.binaries import find
 from supervisor.store.embedded.configuration import SUPERUSER
 from supervisor.store.embedded.failures import DatabaseStartFailed, DatabaseStartTimeout
 from supervisor.store.embedded.folder import check_entry, socket_dir
-from supervisor.store.embedded.limit import Cancelled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,7 @@ _NEW: Final = "cluster.new-"
 _TAIL: Final = 2000  # characters of what the server said that an error quotes
 _LOG_LIMIT: Final = 10_000_000  # bytes; a longer log is put aside at the next launch
 _RETRY: Final = 0.05  # seconds
+_MOMENT: Final = 1.0
 # A server that dies of these met the last moments of another one; the next try succeeds, or says more.
 _PASSING: Final = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 _FULL: Final = "; the disk is full: free some space and start again"
@@ -74,8 +75,11 @@ class Start:
         try:
             while True:
                 major = self.folder.major()
-                found = None if major is None else postmaster.running(self.folder.cluster)
-                joined = self._launch(major, limit) if found is None else self._attach(found, limit)
+                found = postmaster.running(self.folder.cluster)
+                if found is None or major is None:
+                    joined = self._launch(major, limit)
+                else:
+                    joined = self._attach(found, major, limit)
                 if joined is not None:
                     return joined
                 if not limit.pause(_RETRY):
@@ -85,17 +89,18 @@ class Start:
         except OSError as error:
             raise DatabaseStartFailed(f"PostgreSQL did not start: {error}{_hint(str(error))}") from error
 
-    def _attach(self, found: PidFile, limit: Limit) -> Joined | None:
+    def _attach(self, found: PidFile, major: int, limit: Limit) -> Joined | None:
         """Join a live server when it is ready; None if it ends instead."""
         try:
             ready = postmaster.wait_ready(self.folder.cluster, found.pid, limit, self._report_last)
         except TimeoutError:
             raise self._too_late(limit, f"process {found.pid} still says {found.status!r}") from None
-        return None if ready is None else self._joined(ready, started=False)
+        return None if ready is None else self._joined(ready, major, started=False)
 
     def _launch(self, major: int | None, limit: Limit) -> Joined | None:
         """Start a server and return when it is ready; None if it met another one that was just ending."""
         check_entry(self.folder, self.account, limit)
+        self._check_unseen(limit)
         self._remove_left_overs()
         binaries = find(self.account, limit, copies=self.folder.binaries, bindir=self.bindir, major=major)
         if major is None:
@@ -110,28 +115,28 @@ class Start:
             pid = postmaster.spawn(command, self.account, self.folder.cluster, log)
         finally:
             os.close(log)
-        return self._launched(pid, begin, limit)
+        ready = self._ready(pid, begin, limit)
+        if ready is not None:
+            return self._joined(ready, binaries.major, started=True)
+        said = self._said(begin)
+        if any(text in said for text in _PASSING):
+            return None
+        raise DatabaseStartFailed(f"PostgreSQL did not start{_hint(said)}; {self.folder.log} says:\n{said}")
 
-    def _launched(self, pid: int, begin: int, limit: Limit) -> Joined | None:
-        """Wait for a server of ours, whose log begins at `begin`."""
+    def _ready(self, pid: int, begin: int, limit: Limit) -> PidFile | None:
+        """Wait for a server of ours, whose log begins at `begin`; None if it dies."""
         cluster = self.folder.cluster
         try:
-            ready = postmaster.wait_ready(cluster, pid, limit, self._report_last)
-        except Cancelled:
-            postmaster.abort(pid, cluster)
-            raise
+            return postmaster.wait_ready(cluster, pid, limit, self._report_last)
         except TimeoutError:
             state = postmaster.running(cluster)
             if state is not None and state.pid == pid:
                 raise self._too_late(limit, f"process {pid} goes on starting, so try again", begin) from None
             postmaster.abort(pid, cluster)
             raise self._too_late(limit, "it was stopped", begin) from None
-        if ready is not None:
-            return self._joined(ready, started=True)
-        said = self._said(begin)
-        if any(text in said for text in _PASSING):
-            return None
-        raise DatabaseStartFailed(f"PostgreSQL did not start{_hint(said)}; {self.folder.log} says:\n{said}")
+        except BaseException:
+            postmaster.abort(pid, cluster)
+            raise
 
     def _create(self, binaries: Binaries, limit: Limit) -> None:
         """Run initdb beside the cluster's place, so that whatever stands there is complete."""
@@ -160,6 +165,17 @@ class Start:
                 f"initdb of PostgreSQL {binaries.version} failed with exit code {code}{_hint(said)}; it says:\n{said}"
             )
 
+    def _check_unseen(self, limit: Limit) -> None:
+        """Refuse a cluster that a server which we cannot see serves; a killed one may seem so for a moment."""
+        until = limit.left - _MOMENT
+        while postmaster.answers(self.folder.cluster):
+            if limit.left < until or not limit.pause(_RETRY):
+                raise DatabaseStartFailed(
+                    f"a server that this process cannot see, such as one of another container, uses the database in "
+                    f"{str(self.folder.root)!r}; give each container a data folder of its own (SUPERVISOR_DATA_DIR), "
+                    "or set DATABASE_URL"
+                )
+
     def _remove_left_overs(self) -> None:
         """Remove what a start that was killed has left of its initdb."""
         for new in self.folder.root.glob(f"{_NEW}*"):
@@ -175,18 +191,17 @@ class Start:
 
     def _said(self, begin: int) -> str:
         """Return the end of what the log holds from `begin` on."""
-        with self.folder.log.open("rb") as file:
+        said = ""
+        with suppress(FileNotFoundError), self.folder.log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(begin, size - _TAIL))
-            return file.read().decode(errors="replace").strip() or "(nothing)"
+            said = file.read().decode(errors="replace").strip()
+        return said or "(nothing)"
 
     def _report_last(self) -> None:
         self.report(f"PostgreSQL is starting; it said last: {self._said(0).splitlines()[-1]}")
 
-    def _joined(self, ready: PidFile, *, started: bool) -> Joined:
-        major = self.folder.major()
-        if major is None:
-            raise DatabaseStartFailed(f"the cluster in {self.folder.root} was removed while its server started")
+    def _joined(self, ready: PidFile, major: int, *, started: bool) -> Joined:
         return Joined(started, ready.pid, major, Path(ready.socket_dir), self.folder.log)
 
     def _too_late(self, limit: Limit, state: str, begin: int = 0) -> DatabaseStartTimeout:
