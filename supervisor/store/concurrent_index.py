@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BEGINNING: Final = ["create", "index", "concurrently", "if", "not", "exists"]
 _PAUSE: Final = 0.1
-# Whoever builds an index has this lock on its table from beginning to end.
+# Whoever builds an index, or vacuums, has this lock on the table from beginning to end.
 _LOOK: Final = """
 SELECT ARRAY(
     SELECT lock.pid FROM pg_locks AS lock
@@ -48,7 +48,7 @@ async def clear(connection: Connection, name: str, *, wait: float, patience: flo
     lock, since the builder waits for everybody who waits with one.
 
     Raises:
-        MigrationError: it is still being built after `wait` seconds.
+        MigrationError: somebody is still at it, or at another such task on its table, after `wait` seconds.
 
     """
     now = asyncio.get_running_loop().time
@@ -59,7 +59,7 @@ async def clear(connection: Connection, name: str, *, wait: float, patience: flo
             return
         if now() >= deadline:
             raise MigrationError(
-                f"the index {name} is being built by process {builders[0]} of the database server\n"
+                f"the index {name} is invalid, and process {builders[0]} of the database server is still at its table\n"
                 "  remedy: wait for it and try again; if it hangs, end it with pg_terminate_backend",
                 transient=True,
             )

@@ -91,20 +91,19 @@ def transient(error: asyncpg.PostgresError) -> bool:
 
 @contextlib.asynccontextmanager
 async def connected(dsn: str, limits: Limits) -> AsyncIterator[Connection]:
-    """Connect for the length of the block. What goes wrong with the connection in it is a MigrationError, transient.
+    """Connect for the length of the block.
 
     Raises:
         ConfigError: the URL cannot be understood.
-        MigrationError: the database cannot be reached, or the connection is lost.
+        MigrationError: the database cannot be reached, the connection is lost, or, in the block, PostgreSQL refuses.
 
     """
     connection = await _connect(dsn, limits)
     try:
         yield connection
     except asyncpg.PostgresError as error:
-        what = (
-            "the connection to the database was lost" if (error.sqlstate or "")[:2] == "08" else "the database refuses"
-        )
+        lost = (error.sqlstate or "").startswith("08")
+        what = "the connection to the database was lost" if lost else "the database refuses"
         raise MigrationError(f"{what}: {_said(error)}", transient=transient(error)) from error
     except (OSError, asyncpg.InterfaceError) as error:
         raise MigrationError(f"the connection to the database was lost: {_said(error)}", transient=True) from error

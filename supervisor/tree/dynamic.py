@@ -128,6 +128,8 @@ class DynamicKeeper(Keeper):
     async def _stop_all(self) -> None:
         slots = tuple(self.slots.values())
         for slot in slots:
+            if slot.backoff is not None:
+                slot.backoff.call_off()
             slot.begin_halt(for_good=True)
         for slot in slots:
             await slot.halted()

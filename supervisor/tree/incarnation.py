@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import anyio
 
-from supervisor.errors import Ignore, StartTimeout, Stop, TeardownTimeout
+from supervisor.errors import Ignore, StartTimeout, Stop, SupervisorError, TeardownTimeout
 from supervisor.tree.actor import Actor
 from supervisor.tree.child import KILL_LIMIT, Drain
 from supervisor.tree.clock import NEVER
@@ -21,7 +21,7 @@ from supervisor.tree.events import ChildAbandoned, ChildExited, ChildStarted, St
 from supervisor.tree.inbox import Inbox
 from supervisor.tree.mailbox import resolve
 from supervisor.tree.monitor import report_down
-from supervisor.tree.outcome import Crashed, ExitAsked, Shutdown, Stage, classify
+from supervisor.tree.outcome import Crashed, ExitAsked, Ignored, Shutdown, Stage, classify
 from supervisor.tree.pauses import Pauses
 from supervisor.tree.refs import RUNNING, Asker
 from supervisor.tree.stack import describe_stack
@@ -69,6 +69,7 @@ class Incarnation:
         "_timer",
         "actor",
         "began",
+        "ended_at",
         "generation",
         "inbox",
         "node",
@@ -96,7 +97,7 @@ class Incarnation:
         self.outcome: Outcome | None = None
         self._settled: asyncio.Future[None] | None = None
         self._over: asyncio.Future[None] | None = None
-        self.began = self.up_since = self.inbox.stamp
+        self.began = self.up_since = self.ended_at = self.inbox.stamp
         self.owner = owner
         self._error: BaseException | None = None
         self._expired = False
@@ -273,10 +274,15 @@ class Incarnation:
             self._finish(Crashed(StartTimeout(f"{self.path}: setup took longer than {limit:g} s")))
             return
         error = asyncio.CancelledError() if task.cancelled() else task.exception() or self._error
-        self._finish(classify(error, self.stage))
+        outcome = classify(error, self.stage)
+        if isinstance(outcome, Ignored) and self.running:
+            # Out of place, and easily mistaken for an end.
+            outcome = Crashed(SupervisorError(f"{self.path} raised Ignore outside setup; raise Stop to end normally"))
+        self._finish(outcome)
 
     def _finish(self, outcome: Outcome) -> None:
         self.outcome = outcome
+        self.ended_at = self.runtime.clock.now()
         self._disarm()
         if self._stall is not None:
             self._stall.close()
@@ -297,10 +303,10 @@ class Incarnation:
         mailbox = self.node.mailbox
         mailbox.alive = False
         mailbox.waiting_on = None
-        # Reports of monitors were for this incarnation.
-        mailbox.control = None
         self.runtime.emit(ChildExited(self.path, self.generation, outcome))
         report_down(mailbox, outcome)
+        # Reports of monitors that it has not read were for this incarnation.
+        mailbox.control = None
         if isinstance(outcome, ExitAsked):
             self.runtime.request_exit(self.path, outcome.code, outcome.message)
         self.actor = None

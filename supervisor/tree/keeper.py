@@ -21,6 +21,7 @@ from supervisor.errors import (
 from supervisor.tree.actor import Actor
 from supervisor.tree.child import Restart
 from supervisor.tree.events import AutoShutdownBegan, ChildRestarting, SupervisorGaveUp
+from supervisor.tree.group_backoff import GroupBackoff
 from supervisor.tree.intensity import Intensity
 from supervisor.tree.outcome import Crashed, Ignored, Normal, Shutdown, Stage, describe, summary
 from supervisor.tree.slot import Slot, State
@@ -64,10 +65,9 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class RestartDue:
-    """A backoff of a failed child is over."""
+    """A backoff is over."""
 
-    slot: Slot
-    turn: int
+    backoff: GroupBackoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +138,9 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             case Ended(slot, life, stalled):
                 self.inbox.done()
                 await self._on_ended(slot, life, stalled=stalled)
-            case RestartDue(slot, turn):
+            case RestartDue(backoff):
                 self.inbox.done()
-                if slot.turn == turn:
-                    await self._restart_group(slot)
+                await self._restart_group(backoff)
             case _:
                 await self._obey(message)
 
@@ -188,6 +187,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
 
     async def _stop_all(self) -> None:
         for slot in reversed(tuple(self.slots.values())):
+            if slot.backoff is not None:
+                slot.backoff.call_off()
             slot.begin_halt(for_good=True)
             await slot.halted()
             slot.release()
@@ -219,7 +220,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         slot.pending = False
         if stalled and slot.incarnation is life:
             await self._halt(slot, for_good=False)
-        elif slot.incarnation is not None or slot.held or slot.leader is not None:
+        elif slot.incarnation is not None or slot.held or slot.backoff is not None:
             # Overtaken: a sibling's restart or a command came first.
             return
         self._refuse_stuck(slot)
@@ -246,16 +247,14 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         delay = slot.next_delay(life)
         restarts = self.intensity.recent(now)
         self._life.runtime.emit(ChildRestarting(slot.path, delay, restarts, self.intensity.max_restarts))
-        slot.wait(delay, lambda turn: self._life.node.mailbox.put_control(RestartDue(slot, turn)))
-        for other in reversed(self._group(slot)):
+        group, mailbox = self._group(slot), self._life.node.mailbox
+        GroupBackoff(group, self.clock, delay, lambda backoff: mailbox.put_control(RestartDue(backoff)))
+        for other in reversed(group):
             if other is slot:
                 continue
-            other.call_off()
             await self._halt(other, for_good=other.restart is Restart.TEMPORARY)
             if other.restart is Restart.TEMPORARY:
                 self._forget(other)
-            elif not other.held:
-                other.leader = slot
 
     def _group(self, slot: Slot) -> list[Slot]:
         """The children whom a failure of `slot` concerns, in start order."""
@@ -268,9 +267,10 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 slots = list(self.slots.values())
                 return slots[slots.index(slot) :]
 
-    async def _restart_group(self, slot: Slot) -> None:
-        slot.call_off()
-        for member in self._group(slot):
+    async def _restart_group(self, backoff: GroupBackoff) -> None:
+        """Start who waits for this backoff, in order; nobody does if it was called off."""
+        waiting = [member for member in backoff.members if member.backoff is backoff]
+        for member in waiting:
             if member.held or member.incarnation is not None:
                 continue
             life = await self._begin(member)
@@ -278,6 +278,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 # A failed restart is one more restart.
                 await self._fail(member, life)
                 return
+        backoff.call_off()
 
     def _auto_shutdown(self, slot: Slot) -> None:
         """End, if the end of this significant child was the last straw."""
@@ -307,7 +308,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                     await self._restart_by_command(self._find(name))
                 case RemoveChild(_, name):
                     self._remove(name)
-        except Unstoppable as error:
+        except (Unstoppable, GaveUp) as error:
             command.reply.fail(error)
             raise
         except SupervisorError as error:
@@ -317,6 +318,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
 
     async def _stop_by_command(self, slot: Slot) -> None:
         slot.held = True
+        slot.backoff = None
         await self._halt(slot, for_good=True)
         if slot.restart is Restart.TEMPORARY:
             self._forget(slot)
@@ -325,21 +327,22 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         await self._halt(slot, for_good=False)
         slot.held = False
         slot.failures = 0
-        leader = self._leader_over(slot)
-        if leader is None:
+        backoff = self._backoff_around(slot)
+        if backoff is None:
             await self._start(slot)
             return
         # Its group waits out a backoff: somebody wants it now, and the others belong before and behind it.
-        await self._restart_group(leader)
+        slot.backoff = backoff
+        await self._restart_group(backoff)
         if slot.incarnation is None and not isinstance(slot.last_outcome, Ignored):
             raise StartFailed(f"{slot.path} did not start: {describe(slot.last_outcome)}")
 
-    def _leader_over(self, slot: Slot) -> Slot | None:
-        """The child for whose backoff the group of `slot` waits."""
+    def _backoff_around(self, slot: Slot) -> GroupBackoff | None:
+        """The backoff for which the group of `slot` waits."""
         if self.spec.strategy is Strategy.ONE_FOR_ONE:
             return None
-        leaders = {other.leader.node.name: other.leader for other in self.slots.values() if other.leader is not None}
-        return next((leader for leader in leaders.values() if slot in self._group(leader)), None)
+        backoffs = (other.backoff for other in self.slots.values() if other.backoff is not None)
+        return next((backoff for backoff in backoffs if slot in backoff.members), None)
 
     async def _add(self, node: Node) -> None:
         self.spec.check_child(node)

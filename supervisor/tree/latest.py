@@ -44,7 +44,10 @@ class Latest(Generic[T]):
             yield self._value
 
     async def until(self, wanted: Callable[[T], bool]) -> T:
-        """Return the first value, present or future, for which `wanted` is true."""
+        """Return the first value that is seen, present or to come, for which `wanted` is true.
+
+        Like every follower it may miss a value that is replaced at once.
+        """
         while not wanted(self._value):
             await self._next_change()
         return self._value

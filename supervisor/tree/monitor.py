@@ -30,6 +30,14 @@ def watch(watcher: Mailbox[Any], watched: Mailbox[Any]) -> None:
         watcher.put_control(Down(watched.path, watched.last_outcome))
 
 
+def forget_watchers(mailbox: Mailbox[Any]) -> None:
+    """The actor behind `mailbox` will never run again: nobody need remember to watch it."""
+    for watcher in tuple(mailbox.watchers or ()):
+        if watcher.watching is not None:
+            watcher.watching.pop(mailbox, None)
+    mailbox.watchers = None
+
+
 def report_down(mailbox: Mailbox[Any], outcome: Outcome) -> None:
     """Tell those who watch, and stop watching others: monitors live as long as the incarnation."""
     mailbox.last_outcome = outcome

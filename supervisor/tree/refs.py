@@ -108,11 +108,14 @@ class ActorRef(Generic[M_contra]):
         """Send without an answer. A full mailbox makes the sender wait, unless its policy says otherwise.
 
         Raises MailboxClosed when the actor has stopped for good or is stopping, MailboxFull under
-        `Overflow.FAIL`. Either way the message becomes a dead letter.
+        `Overflow.FAIL` and for a message to oneself. Either way the message becomes a dead letter.
         """
         mailbox = self._mailbox
         if len(mailbox.items) < mailbox.room and mailbox.runtime.tracer is None:
             mailbox.deliver(message)
+        elif (asker := RUNNING.get()) is not None and asker.mailbox is mailbox and asyncio.current_task() is asker.task:
+            # Nobody but itself could make the room that it would wait for.
+            mailbox.put_nowait(_wrap(mailbox, message))
         else:
             await mailbox.put(_wrap(mailbox, message))
 

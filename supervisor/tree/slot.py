@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import enum
-from functools import partial
 from typing import TYPE_CHECKING
 
 from supervisor.errors import ConfigError
 from supervisor.tree.child import Restart
-from supervisor.tree.clock import NEVER
 from supervisor.tree.incarnation import Incarnation
+from supervisor.tree.monitor import forget_watchers
 from supervisor.tree.outcome import Crashed, Ignored, Normal, Outcome, Shutdown, Stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from supervisor.tree.child import Node
-    from supervisor.tree.clock import Timer
+    from supervisor.tree.group_backoff import GroupBackoff
     from supervisor.tree.runtime import Runtime
 
 
@@ -39,20 +38,18 @@ class Slot:
     __slots__ = (
         "_halting",
         "_notify",
-        "_timer",
+        "backoff",
         "default_restart",
         "failures",
         "generation",
         "held",
         "incarnation",
         "last_outcome",
-        "leader",
         "node",
         "path",
         "pending",
         "restarts",
         "runtime",
-        "turn",
     )
 
     def __init__(
@@ -79,13 +76,10 @@ class Slot:
         self.last_outcome: Outcome | None = None
         # Stopped by command: stays stopped until the command to start.
         self.held = False
-        # Whose backoff it waits for: its own, or that of a sibling whose failure took it down.
-        self.leader: Slot | None = None
+        # What it waits for: its own backoff, or that of a sibling whose failure took it down.
+        self.backoff: GroupBackoff | None = None
         # It ended by itself, and the supervisor has not dealt with that yet.
         self.pending = False
-        # Counts the backoffs, so that the message of one that was called off is known as such.
-        self.turn = 0
-        self._timer: Timer = NEVER
         self._halting = False
         self._notify = notify
 
@@ -102,7 +96,7 @@ class Slot:
             if life.stage is not None:
                 return State.STOPPING
             return State.RUNNING if life.running else State.STARTING
-        if self.leader is not None:
+        if self.backoff is not None:
             return State.BACKOFF
         match self.last_outcome:
             case Shutdown(Stage.ABANDONED):
@@ -116,8 +110,8 @@ class Slot:
 
     def begin(self) -> Incarnation:
         """Start an incarnation; the caller waits until it has settled."""
-        self.call_off()
-        self.held = False
+        self.backoff = None
+        self.held = self.pending = False
         self.generation += 1
         self.node.mailbox.open(self.path, self.runtime)
         self.incarnation = Incarnation(self.node, self.path, self.generation, self.runtime, self)
@@ -139,8 +133,7 @@ class Slot:
         self._notify(self, incarnation, True)  # noqa: FBT003 - as above
 
     def begin_halt(self, *, for_good: bool) -> None:
-        """Ask whatever runs or waits here to stop. `for_good` also closes the mailbox."""
-        self.leader = None
+        """Ask whatever runs here to stop. `for_good` also closes the mailbox."""
         if for_good:
             self.node.mailbox.close()
         if self.incarnation is not None:
@@ -162,8 +155,9 @@ class Slot:
 
     def release(self) -> None:
         """Leave the tree: nothing will run here again."""
-        self.call_off()
+        self.backoff = None
         self.node.owner = None
+        forget_watchers(self.node.mailbox)
         self.close()
 
     def wants_restart(self, outcome: Outcome) -> bool:
@@ -182,19 +176,8 @@ class Slot:
     def next_delay(self, life: Incarnation) -> float:
         """Seconds to wait before the next start; a long healthy life is forgiven."""
         backoff = self.node.backoff
-        if life.running and self.runtime.clock.now() - life.up_since >= backoff.healthy_after:
+        if life.running and life.ended_at - life.up_since >= backoff.healthy_after:
             self.failures = 0
         self.failures += 1
         self.restarts += 1
         return backoff.jittered(self.failures, self.runtime.random)
-
-    def wait(self, delay: float, then: Callable[[int], object]) -> None:
-        """Call `then(turn)` after `delay` seconds of backoff."""
-        self.leader = self
-        self._timer = self.runtime.clock.call_later(delay, partial(then, self.turn))
-
-    def call_off(self) -> None:
-        """End the backoff that began here, and wait for none."""
-        self.leader = None
-        self.turn += 1
-        self._timer.cancel()

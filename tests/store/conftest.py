@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -38,7 +37,7 @@ def seed() -> Iterator[Path]:
     """Make the database that `seeded` copies, since initdb takes longer than a copy."""
     path = open_folder()
     cluster = EmbeddedPostgres(path, bindir=bindir(), settings=NO_WAITING)._cluster
-    cluster.join(Limit(LIMIT))
+    cluster.join(Limit(3 * LIMIT))
     assert cluster.leave(Limit(LIMIT))
     yield path
     remove_folder(path)
@@ -51,4 +50,4 @@ def programs() -> Iterator[Path]:
     os.mkfifo(path / "pid")
     (path / "pid").chmod(0o666)
     yield path
-    shutil.rmtree(path)
+    remove_folder(path)

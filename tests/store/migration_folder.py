@@ -7,9 +7,12 @@ import contextlib
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import asyncpg
+import pytest
+
+from supervisor.errors import MigrationError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from pathlib import Path
 
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -65,3 +68,10 @@ async def until(opened: Connection, condition: str, *arguments: object) -> None:
     async with asyncio.timeout(LIMIT):
         while not await opened.fetchval(f"SELECT {condition}", *arguments):
             pass
+
+
+async def failure_of(attempt: Coroutine[object, object, object]) -> MigrationError:
+    """Wait for an attempt that fails, and return how."""
+    with pytest.raises(MigrationError) as caught:
+        await attempt
+    return caught.value

@@ -135,9 +135,9 @@ def _end(ours: EmbeddedPostgres) -> None:
 def _remove_forgotten() -> None:
     """End the servers of test runs that were killed, and remove their folders."""
     for base in {_MEMORY, Path(tempfile.gettempdir())}:
-        for folder in base.glob(f"{_FOLDERS}*-*"):
+        for folder in base.glob(f"{_FOLDERS}[0-9]*-*"):
             run = int(folder.name.removeprefix(_FOLDERS).partition("-")[0])
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # another run removes it too
                 if folder.stat().st_uid == os.geteuid() and not postmaster.alive(run):
                     remove_folder(folder)
 

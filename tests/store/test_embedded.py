@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING, Final
@@ -253,11 +254,11 @@ async def test_a_cancelled_creation_leaves_nothing(folder: Path, programs: Path,
             pid = await told(programs)
             group.cancel_scope.cancel()
     else:
-        task = asyncio.ensure_future(starting())
-        pid = await told(programs)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(starting())
+            pid = await told(programs)
+            task.cancel()
+        assert task.cancelled()
     assert ended(pid)
     assert left_in(folder) == []
     async with embedded(folder) as ours:
@@ -267,13 +268,12 @@ async def test_a_cancelled_creation_leaves_nothing(folder: Path, programs: Path,
 @pytest.mark.parametrize("script", ['exec "$real/postgres" "$@"', "exec sleep 60"], ids=["starting", "hanging"])
 async def test_a_cancelled_start_ends_the_server(seeded: Path, programs: Path, script: str) -> None:
     """A start cancelled while the server starts leaves no server behind, and the next start succeeds."""
-    starting = asyncio.ensure_future(
-        embedded(seeded, programs=fake(programs, postgres=f"echo $$ >$pipe; {script}")).start()
-    )
-    pid = await told(programs)
-    starting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await starting
+    slow = fake(programs, postgres=f"echo $$ >$pipe; {script}")
+    async with asyncio.TaskGroup() as tasks:
+        starting = tasks.create_task(embedded(seeded, programs=slow).start())
+        pid = await told(programs)
+        starting.cancel()
+    assert starting.cancelled()
     assert ended(pid)
     async with embedded(seeded) as ours:
         assert not ours.attached
@@ -283,11 +283,11 @@ async def test_a_cancelled_start_ends_the_server(seeded: Path, programs: Path, s
 async def test_a_cancelled_user_does_not_end_the_server_of_others(seeded: Path) -> None:
     """A start cancelled while it attaches leaves the server to its other users."""
     async with embedded(seeded) as ours:
-        attaching = asyncio.ensure_future(embedded(seeded).start())
-        await asyncio.sleep(0)
-        attaching.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await attaching
+        async with asyncio.TaskGroup() as tasks:
+            attaching = tasks.create_task(embedded(seeded).start())
+            await asyncio.sleep(0)
+            attaching.cancel()
+        assert attaching.cancelled()
         assert await query(ours.dsn, "SELECT 1") == 1
     assert postmaster.running(seeded / "postgres/cluster") is None
 
@@ -305,12 +305,12 @@ async def test_a_start_waits_for_another_one_only_so_long(seeded: Path) -> None:
 
 async def test_a_hanging_server_is_given_up(seeded: Path, programs: Path) -> None:
     """A server that has not begun to start when the time is up is an error, and ended."""
-    pipe = asyncio.ensure_future(told(programs))
-    with pytest.raises(DatabaseStartTimeout, match="was stopped"):
-        await embedded(
-            seeded, programs=fake(programs, postgres="echo $$ >$pipe; exec sleep 60"), start_timeout=1
-        ).start()
-    assert ended(await pipe)
+    hanging = fake(programs, postgres="echo $$ >$pipe; exec sleep 60")
+    async with asyncio.TaskGroup() as tasks:
+        pid = tasks.create_task(told(programs))
+        with pytest.raises(DatabaseStartTimeout, match="was stopped"):
+            await embedded(seeded, programs=hanging, start_timeout=1).start()
+    assert ended(pid.result())
 
 
 async def test_a_recovering_server_goes_on(seeded: Path) -> None:
@@ -366,24 +366,23 @@ async def test_a_database_of_another_version_is_refused(seeded: Path, version: s
         await embedded(seeded).start()
 
 
-@pytest.mark.parametrize("how", ["time is up", "cancelled"])
-async def test_a_slow_stop_becomes_a_stop_at_once(seeded: Path, how: str) -> None:
+@pytest.mark.parametrize(("stop_timeout", "cancelled"), [(0.2, False), (60, True)], ids=["time is up", "cancelled"])
+async def test_a_slow_stop_becomes_a_stop_at_once(seeded: Path, stop_timeout: float, cancelled: bool) -> None:
     """A stop that takes too long, or is cancelled, ends the server at once, and no committed row is lost."""
-    ours = embedded(
-        seeded, settings={**NO_WAITING, **ENDLESS_ARCHIVING}, stop_timeout=0.2 if how == "time is up" else 60
-    )
+    steps: list[str] = []
+    slow = {**NO_WAITING, **ENDLESS_ARCHIVING}
+    ours = embedded(seeded, settings=slow, stop_timeout=stop_timeout, progress=steps.append)
     await ours.start()
     pid = ours.pid
     await query(ours.dsn, "CREATE TABLE kept AS SELECT 42 AS number")
     await query(ours.dsn, "SELECT pg_switch_wal()")
-    stopping = asyncio.ensure_future(ours.stop())
-    if how == "time is up":
-        assert await stopping
-    else:
+    async with asyncio.TaskGroup() as tasks:
+        stopping = tasks.create_task(ours.stop())
         await asyncio.sleep(0)
-        stopping.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await stopping
+        if cancelled:
+            stopping.cancel()
+    assert stopping.cancelled() if cancelled else stopping.result()
+    assert cancelled or steps[-1] == "PostgreSQL did not stop within 0.2 s; stopping it at once"
     assert ended(pid)
     async with embedded(seeded) as again:
         assert await query(again.dsn, "SELECT number FROM kept") == 42
@@ -397,6 +396,16 @@ async def test_a_server_that_was_ended_by_others_stops_quietly(seeded: Path) -> 
     assert ended(ours.pid)
     assert await ours.stop()
     assert not await ours.stop()
+
+
+async def test_a_stop_without_the_folder_is_quiet(seeded: Path) -> None:
+    """A stop after someone has removed the data folder neither fails nor makes it anew."""
+    ours = embedded(seeded)
+    await ours.start()
+    postmaster.kill(ours.pid)
+    shutil.rmtree(seeded / "postgres")
+    assert not await ours.stop()
+    assert not (seeded / "postgres").exists()
 
 
 async def fill(dsn: str) -> None:

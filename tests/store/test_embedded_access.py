@@ -188,7 +188,14 @@ async def test_a_database_that_belongs_to_root_is_refused(seeded: Path) -> None:
         await embedded(seeded).start()
 
 
-@pytest.mark.parametrize("name", ["x" * 120, "a,b", 'a"b'], ids=["long", "comma", "quote"])
+async def test_a_strange_path_is_no_hindrance(folder: Path) -> None:
+    """The DSN and the server's configuration hold whatever characters the data folder's path has."""
+    async with embedded(folder / "a b&c=1%20+ü#?") as ours:
+        assert folder in ours.socket_dir.parents
+        assert await works(ours)
+
+
+@pytest.mark.parametrize("name", ["x" * 120, "a,b", "a'b"], ids=["long", "comma", "quote"])
 async def test_a_socket_finds_a_place(folder: Path, name: str) -> None:
     """Where a data folder's path does not suit a socket, it stands elsewhere, and no trace of it stays."""
     async with embedded(folder / name) as ours:

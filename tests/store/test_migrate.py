@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from supervisor.errors import ConfigError, MigrationError
-from supervisor.store import migration_run
+from supervisor.store import migration_ledger, migration_run
 from supervisor.store.migrate import Applied, Limits, Progress, State, Step, status, up, verify
 from supervisor.store.migration_files import load
 from supervisor.store.migration_session import lock_key
 from supervisor.store.sql_tokens import significant
-from tests.store.migration_folder import TABLE, connection, objects, records, until, write
+from tests.store.migration_folder import LIMIT, TABLE, connection, failure_of, objects, records, until, write
 from tests.store.postgres import fresh_database
 
 if TYPE_CHECKING:
@@ -220,8 +222,7 @@ PLPGSQL = "CREATE FUNCTION supervisor.f() RETURNS int LANGUAGE plpgsql AS $$\nBE
         ),
     ],
 )
-@pytest.mark.parametrize("schema", ["supervisor", "a_longer_name_for_it"])
-@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("schema", "dry_run"), [("supervisor", False), ("a_longer_name_for_it", True)])
 async def test_an_error_shows_its_line(tmp_path: Path, text: str, message: str, schema: str, dry_run: bool) -> None:
     """What PostgreSQL refuses is shown with file, line, column and the line as it is written in the file."""
     folder = write(tmp_path, TABLE)
@@ -489,6 +490,37 @@ async def test_a_url_that_cannot_be_understood(tmp_path: Path, dsn: str) -> None
     with pytest.raises((ConfigError, MigrationError)) as caught:
         await status(dsn, folder=write(tmp_path, TABLE))
     assert not re.search("secret|cret@", f"{caught.value} {caught.value.__cause__}")
+
+
+async def test_a_server_that_stops_answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that freezes in the middle of a migration is given up after the limits, not waited for."""
+    monkeypatch.setattr(migration_run, "CLIENT_MARGIN", 0.0)
+    folder = write(tmp_path, "SELECT pg_advisory_xact_lock(4711)")
+    limits = Limits(migration_timeout=0.5, command_timeout=0.2, lock_timeout=60)
+    frozen = 0
+    async with fresh_database() as dsn, connection(dsn) as opened, opened.transaction():
+        await opened.execute("SELECT pg_advisory_xact_lock(4711)")
+        try:
+            async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+                attempt = group.create_task(failure_of(up(dsn, folder=folder, limits=limits)))
+                await waiting_for(opened, 4711)
+                frozen = await opened.fetchval("SELECT pid FROM pg_locks WHERE NOT granted AND objid = 4711")
+                os.kill(frozen, signal.SIGSTOP)
+            assert attempt.result().transient
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+
+
+async def test_what_is_recorded_is_not_recorded_again(tmp_path: Path) -> None:
+    """A record of what was applied is never overwritten, whoever has lost their turn."""
+    folder = write(tmp_path, TABLE)
+    async with fresh_database() as dsn, connection(dsn) as opened:
+        await up(dsn, folder=folder)
+        before = await opened.fetchrow("SELECT * FROM supervisor.schema_migrations")
+        with pytest.raises(MigrationError, match="001_m1 was applied by somebody else") as caught:
+            await migration_ledger.write(opened, "supervisor", load(folder)[0], 1)
+        assert caught.value.transient
+        assert await opened.fetchrow("SELECT * FROM supervisor.schema_migrations") == before
 
 
 async def test_a_dry_run_reports_what_it_did_not_run(tmp_path: Path) -> None:

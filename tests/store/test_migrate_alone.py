@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
 
 from supervisor.errors import MigrationError
+from supervisor.store import concurrent_index
 from supervisor.store.migrate import Limits, Progress, State, Step, status, up, verify
 from tests.store.migrating_process import go, migrating
-from tests.store.migration_folder import LIMIT, TABLE, connection, records, until, write
+from tests.store.migration_folder import LIMIT, TABLE, connection, failure_of, records, until, write
 from tests.store.postgres import fresh_database
 
 if TYPE_CHECKING:
@@ -60,8 +62,7 @@ async def test_others_wait_without_being_in_its_way(tmp_path: Path) -> None:
             await writer.execute("INSERT INTO supervisor.a VALUES (1)")
             tasks = [group.create_task(up(dsn, folder=folder, progress=tell)) for _ in range(4)]
             await until(opened, BUILDING)
-            while [one.step for one in told].count(Step.WAITING) < 3:
-                await asyncio.sleep(0)
+            await all_wait.wait()
             assert (await status(dsn, folder=folder)).entries[1].state is State.UNFINISHED
         assert sorted(one.version for task in tasks for one in task.result().applied) == [2, 3]
         assert await valid(opened)
@@ -96,7 +97,8 @@ async def test_a_crash_within_the_statement(tmp_path: Path) -> None:
     """If we are killed while an index is built, the invalid index that is left is dropped and built anew."""
     async with fresh_database() as dsn, connection(dsn) as opened, connection(dsn) as writer:
         await up(dsn, folder=write(tmp_path, TABLE))
-        folder = write(tmp_path, TABLE, INDEX)
+        # that the server notices must not be for the limit
+        folder = write(tmp_path, TABLE, INDEX.replace("no-transaction", "no-transaction, lock-timeout=1h"))
         async with writer.transaction():
             await writer.execute("INSERT INTO supervisor.a VALUES (1)")
             async with migrating(dsn, folder) as process:
@@ -120,7 +122,7 @@ async def test_a_build_that_goes_on_without_us_is_waited_for(tmp_path: Path) -> 
                 await writer.execute("INSERT INTO supervisor.a VALUES (1)")
                 built = group.create_task(orphan.execute(INDEX.partition("\n")[2], timeout=LIMIT))
                 await until(opened, INVALID)
-                with pytest.raises(MigrationError, match="is being built by process") as caught:
+                with pytest.raises(MigrationError, match="is invalid, and process .* is still at its table") as caught:
                     await up(dsn, folder=folder, limits=Limits(lock_timeout=0.001))
                 assert caught.value.transient
                 begun = asyncio.Event()
@@ -129,6 +131,23 @@ async def test_a_build_that_goes_on_without_us_is_waited_for(tmp_path: Path) -> 
             await built
             await task
         assert await valid(opened)
+
+
+async def test_an_index_that_is_not_valid_is_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of the right name that is of no use, made by whomever in the meantime, does not count as built."""
+
+    async def too_early(*_: object, **__: object) -> None:
+        """Find nothing to clear yet."""
+
+    monkeypatch.setattr(concurrent_index, "clear", too_early)
+    async with fresh_database() as dsn, connection(dsn) as opened:
+        await up(dsn, folder=write(tmp_path, TABLE, "INSERT INTO supervisor.a VALUES (1), (1)"))
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await opened.execute(UNIQUE.partition("\n")[2])
+        with pytest.raises(MigrationError, match="a_b is invalid: building it failed elsewhere") as caught:
+            await up(dsn, folder=write(tmp_path, TABLE, "INSERT INTO supervisor.a VALUES (1), (1)", INDEX))
+        assert caught.value.transient
+        assert (await records(dsn))[2] == (3, "m3", False)
 
 
 async def test_an_index_that_cannot_be_built(tmp_path: Path) -> None:
@@ -198,7 +217,7 @@ async def test_a_lost_guard(tmp_path: Path) -> None:
             await writer.execute("INSERT INTO supervisor.a VALUES (1)")
             async with contextlib.AsyncExitStack() as stack:
                 group = await stack.enter_async_context(asyncio.TaskGroup())
-                task = group.create_task(fails(up(dsn, folder=folder)))
+                task = group.create_task(failure_of(up(dsn, folder=folder)))
                 await until(opened, BUILDING)
                 await opened.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted"
@@ -208,11 +227,3 @@ async def test_a_lost_guard(tmp_path: Path) -> None:
         assert await records(dsn) == [(1, "m1", True), (2, "m2", False)]
         await up(dsn, folder=folder)
         await verify(dsn, folder=folder)
-
-
-async def fails(attempt: object) -> MigrationError:
-    """Wait for an attempt that fails, and return how."""
-    assert asyncio.iscoroutine(attempt)
-    with pytest.raises(MigrationError) as caught:
-        await attempt
-    return caught.value

@@ -39,7 +39,8 @@ async def test_ten_processes_apply_each_migration_once(tmp_path: Path) -> None:
 
 async def test_a_process_killed_in_a_migration_leaves_nothing_of_it(tmp_path: Path) -> None:
     """The server notices a killed process even while it waits for a lock, undoes its work, and the next one goes on."""
-    folder = write(tmp_path, TABLE, "CREATE TABLE supervisor.half ();\nSELECT pg_advisory_xact_lock(4711);")
+    half = "-- supervisor: lock-timeout=1h\nCREATE TABLE supervisor.half ();\nSELECT pg_advisory_xact_lock(4711);"
+    folder = write(tmp_path, TABLE, half)
     async with fresh_database() as dsn, connection(dsn) as opened:
         async with opened.transaction(), migrating(dsn, folder) as process:
             await opened.execute("SELECT pg_advisory_xact_lock(4711)")

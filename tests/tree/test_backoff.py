@@ -104,6 +104,26 @@ async def test_time_in_setup_is_not_health() -> None:
     await rig.stop()
 
 
+async def test_time_after_death_is_not_health() -> None:
+    """A child that died young is not taken for healthy because its supervisor was busy until it was old."""
+    gate = asyncio.Event()
+    child = Child("a", Puppet, backoff=EXACT)
+    root = Supervisor("root", [child])
+    rig = Rig(root)
+    await rig.tree.start()
+    crash(child.ref, ValueError())
+    await rig.clock.advance(25)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(root.add_child(Child("b", partial(Gated, gate))))
+        await settle()
+        crash(child.ref, ValueError())
+        await rig.clock.advance(9)
+        gate.set()
+    await settle()
+    assert delays(rig) == [0.1, 0.2]
+    await rig.stop()
+
+
 async def test_each_child_has_its_own_backoff() -> None:
     """One child's failures do not lengthen another's delay."""
     children = [Child(name, Puppet, backoff=EXACT) for name in "ab"]

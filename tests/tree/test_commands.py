@@ -157,29 +157,6 @@ async def test_a_restart_by_command_forgives_and_does_not_count() -> None:
     await rig.stop()
 
 
-@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
-@pytest.mark.parametrize("command", [Supervisor.restart_child, Supervisor.stop_child])
-@pytest.mark.parametrize("name", ["a", "b", "c"])
-async def test_a_command_during_a_group_backoff_strands_nobody(
-    strategy: Strategy, command: Callable[[Supervisor, str], Work], name: str
-) -> None:
-    """Whichever of a waiting group is stopped or started by command, all the others do come back, in order."""
-    rig, root = await started(strategy)
-    crash(child_of(root, "a").ref, ValueError())
-    await settle()
-    assert set(states(rig.tree).values()) == {State.BACKOFF}
-    rig.mark()
-    await command(root, name)
-    await rig.clock.advance(10)
-    expected = dict.fromkeys("abc", State.RUNNING)
-    if command is Supervisor.stop_child:
-        expected[name] = State.STOPPED
-    assert states(rig.tree) == expected
-    last = {event.path[-1]: number for number, event in enumerate(rig.log.of(ChildStarted))}
-    assert sorted(last, key=last.__getitem__) == sorted(last)
-    await rig.stop()
-
-
 async def test_a_failed_restart_by_command_leaves_the_child_down() -> None:
     """A restart by command that fails says why, is not repeated, and can be asked for again."""
     errors: list[Exception] = []

@@ -42,20 +42,25 @@ class Leaver(Actor[object]):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
+    ("error", "code", "message"),
     [
-        pytest.param(SystemExit(3), 3, id="SystemExit(3)"),
-        pytest.param(SystemExit(), 0, id="SystemExit()"),
-        pytest.param(SystemExit("why"), 1, id="SystemExit(text)"),
-        pytest.param(KeyboardInterrupt(), 130, id="KeyboardInterrupt"),
-        pytest.param(BaseExceptionGroup("two", [OSError(), SystemExit(4)]), 4, id="in a group"),
+        pytest.param(SystemExit(3), 3, None, id="SystemExit(3)"),
+        pytest.param(SystemExit(), 0, None, id="SystemExit()"),
+        pytest.param(SystemExit("no paper"), 1, "no paper", id="SystemExit(text)"),
+        pytest.param(KeyboardInterrupt(), 130, None, id="KeyboardInterrupt"),
+        pytest.param(BaseExceptionGroup("two", [OSError(), SystemExit(4)]), 4, None, id="in a group"),
         pytest.param(
-            BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [KeyboardInterrupt()])]), 130, id="deep in a group"
+            BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [KeyboardInterrupt()])]),
+            130,
+            None,
+            id="deep in a group",
         ),
     ],
 )
 @pytest.mark.parametrize("where", ["setup", "run", "handle", "teardown"])
-async def test_an_actor_can_ask_the_process_to_exit(error: BaseException, code: int, where: str) -> None:
+async def test_an_actor_can_ask_the_process_to_exit(
+    error: BaseException, code: int, message: str | None, where: str
+) -> None:
     """The exit is asked for once, with the code; the actor is not restarted and no other is touched."""
     asked: list[int] = []
     child = Child("a", partial(Leaver, where, error))
@@ -66,8 +71,8 @@ async def test_an_actor_can_ask_the_process_to_exit(error: BaseException, code: 
         child.ref.tell_nowait("leave")
     await rig.clock.advance(60)
     assert asked == [code]
-    assert rig.log.of(ExitRequested) == [ExitRequested("root/a", code)]
-    assert [event.outcome for event in rig.log.of(ChildExited)] == [ExitAsked(code)]
+    assert rig.log.of(ExitRequested) == [ExitRequested("root/a", code, message)]
+    assert [event.outcome for event in rig.log.of(ChildExited)] == [ExitAsked(code, message)]
     assert rig.log.of(ChildRestarting) == []
     assert states(rig.tree) == {"first": State.RUNNING, "a": State.STOPPED, "last": State.RUNNING}
     await rig.stop()

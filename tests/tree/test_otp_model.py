@@ -20,7 +20,8 @@ from supervisor.tree.runtime import Runtime
 from supervisor.tree.slot import State
 from supervisor.tree.tree import Tree
 from tests.tree.actors import Puppet, failure, states
-from tests.tree.otp_model import Attempt, Exit, Group, Kind, Limits, Member, Model, Policy
+from tests.tree.otp_model import Model
+from tests.tree.otp_terms import Attempt, Exit, Group, Kind, Limits, Member, Policy
 from tests.tree.quiet import QuietClock, QuietLoop
 
 if TYPE_CHECKING:
@@ -222,21 +223,22 @@ async def compare(history: History, loop: QuietLoop) -> None:
     )
     async with asyncio.TaskGroup() as group:
         start = group.create_task(failure(real.tree.start()))
-        model.start()
-        await loop.quiet()
-        for step in [Pass(0.0), *history.steps, Pass(16.0)]:
-            if not model.over:
-                await real.take(imagine(model, step), group)
-            assert real.running == model.running
-            assert real.journal == model.journal
-            assert (real.tree.outcome is not None) is model.over
-        if model.over:
-            assert isinstance(real.tree.outcome, Crashed)
-            error = real.tree.outcome.error
-            assert isinstance(error, StartFailed if start.result() else GaveUp)
-        real.tree.stop()
-        await real.clock.advance(16.0)
-        assert real.tree.outcome is not None
+        try:
+            model.start()
+            await loop.quiet()
+            for step in [Pass(0.0), *history.steps, Pass(16.0)]:
+                if not model.over:
+                    await real.take(imagine(model, step), group)
+                assert real.running == model.running
+                assert real.journal == model.journal
+                assert (real.tree.outcome is not None) is model.over
+            if model.over:
+                assert isinstance(real.tree.outcome, Crashed)
+                assert isinstance(real.tree.outcome.error, StartFailed if start.result() else GaveUp)
+        finally:
+            real.tree.stop()
+            await real.clock.advance(16.0)
+            await real.tree.wait()
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
@@ -251,11 +253,7 @@ def run(history: History, runner: asyncio.Runner) -> None:
     """Compare in the quiet loop."""
     loop = runner.get_loop()
     assert isinstance(loop, QuietLoop)
-    try:
-        runner.run(compare(history, loop))
-    finally:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
+    runner.run(compare(history, loop))
 
 
 @pytest.mark.timeout(600)  # to shrink a failure takes longer than to find it

@@ -15,7 +15,7 @@ from supervisor.tree.incarnation import Incarnation
 from supervisor.tree.outcome import Crashed, Normal, Shutdown, Stage
 from supervisor.tree.runtime import Runtime
 from supervisor.tree.slot import State
-from tests.tree.actors import Puppet, Rig, generations, states, task_of
+from tests.tree.actors import Puppet, Rig, generations, states, task_names, task_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +87,19 @@ async def test_a_foreign_cancel_is_named_as_such() -> None:
     exited = rig.log.of(ChildExited, name="a")[0].outcome
     assert isinstance(exited, Crashed)
     assert isinstance(exited.error, UnexpectedCancel)
+    await rig.stop()
+
+
+async def test_a_supervisor_that_a_stranger_cancels_takes_its_children_along() -> None:
+    """When the task of a supervisor is cancelled from outside, its children are stopped, and it is restarted."""
+    nested = Supervisor("nested", [Child("b", Slow, stop_timeout=1)])
+    rig = Rig(Supervisor("root", [Child("a", Puppet), nested]))
+    await rig.tree.start()
+    next(task for task in asyncio.all_tasks() if task.get_name() == "root/nested").cancel()
+    await rig.clock.advance(5)
+    assert [event.path for event in rig.log.of(ChildExited)] == ["root/nested/b", "root/nested"]
+    assert generations(rig.tree) == {"a": 1, "nested": 2, "b": 1}
+    assert task_names() == ["root", "root/a", "root/nested", "root/nested/b"]
     await rig.stop()
 
 

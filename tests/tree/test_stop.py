@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from supervisor import Actor, Child, Drain, DynamicSupervisor, Strategy, Supervisor
@@ -108,6 +111,23 @@ async def test_each_kind_of_actor_ends_in_its_stage(
         made[0].release()
     assert await outlived("root") == []
     assert rig.runtime.abandoned == set()
+
+
+@pytest.mark.parametrize(("abandon", "last"), [(True, C), (False, K)])
+async def test_a_thread_looks_like_a_shield(abandon: bool, last: Stage) -> None:
+    """An actor that waits for a thread ends in the cancel stage only if it may abandon the thread, else in the kill."""
+    release = threading.Event()
+
+    class Threaded(Actor[object]):
+        async def run(self) -> None:
+            await anyio.to_thread.run_sync(release.wait, abandon_on_cancel=abandon)
+
+    rig = Rig(Supervisor("root", [Child("a", Threaded)]))
+    await rig.tree.start()
+    await settle()
+    await rig.stop()
+    release.set()
+    assert exit_of(rig, "a") == Shutdown(last)
 
 
 @pytest.mark.parametrize("how", ["sleep", "every", "inbox"])

@@ -65,8 +65,9 @@ class Cluster:
             if self._use is None:
                 return False
             use, self._use = self._use, None
-            folder = prepare(self._data_dir)
-            with closing(use), suppress(DatabaseStartTimeout, Cancelled), self._alone(folder, fast):
+            folder = DataFolder.within(self._data_dir)
+            # Without its folder, a server ends by itself within a minute.
+            with closing(use), suppress(DatabaseStartTimeout, Cancelled, FileNotFoundError), self._alone(folder, fast):
                 if use.take():
                     self._end(folder, fast)
                     return True

@@ -36,6 +36,11 @@ class DataFolder:
 
     root: Path
 
+    @classmethod
+    def within(cls, data_dir: Path) -> DataFolder:
+        """Name our folder in `data_dir`, whether it exists or not."""
+        return cls(data_dir.resolve() / "postgres")
+
     @property
     def cluster(self) -> Path:
         """The data of the server, which it keeps closed to everyone else."""
@@ -106,7 +111,8 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
 
 def prepare(data_dir: Path) -> DataFolder:
     """Create our folder in `data_dir`, or check that it is ours. Raises ConfigError."""
-    root = data_dir.resolve() / "postgres"
+    folder = DataFolder.within(data_dir)
+    root = folder.root
     # Root's is searchable for others, since the server runs as one of them; no name in it can be listed.
     mode = 0o711 if os.geteuid() == 0 else 0o700
     try:
@@ -126,7 +132,7 @@ def prepare(data_dir: Path) -> DataFolder:
             f"data_dir = {str(data_dir)!r} cannot be used: {error.strerror}; "
             "choose another data folder (SUPERVISOR_DATA_DIR), or set DATABASE_URL"
         ) from None
-    return DataFolder(root)
+    return folder
 
 
 def check_entry(folder: DataFolder, account: Account, limit: Limit) -> None:

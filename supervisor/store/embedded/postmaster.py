@@ -47,7 +47,7 @@ def read(cluster: Path) -> PidFile | None:
     try:
         lines = (cluster / "postmaster.pid").read_text(encoding="utf-8", errors="surrogateescape").split("\n")
         pid = abs(int(lines[0]))  # a server in single-user mode writes it negative
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     lines += [""] * 8
     return PidFile(pid, socket_dir=lines[4], status=lines[7].strip())
@@ -159,7 +159,7 @@ def alive(pid: int) -> bool:
         return True
     try:
         state = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended, or this system has no /proc
         return not (_PROC / "self").exists()
     return state not in {b"Z", b"X"}
 

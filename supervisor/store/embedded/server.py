@@ -40,7 +40,7 @@ class EmbeddedPostgres:
 
     `data_dir` is created as needed (default: /var/lib/supervisor for root, else below the user's home). `bindir` holds
     PostgreSQL's programs (default: the best that are found). `settings` are PostgreSQL's own, for the one who starts
-    the server. `progress` is called with one line of text for each step of a start that takes longer. Limits are in
+    the server. `progress` is called with a line of text for each step, and each second of a wait. Limits are in
     seconds. Raises ConfigError for settings that cannot be used.
     """
 
@@ -159,6 +159,7 @@ class EmbeddedPostgres:
         """Wait for work without cancelling it when we are cancelled. It keeps its limit unless the system hangs."""
         await asyncio.wait([work], timeout=limit.seconds + _GRACE)
         if not work.done():
+            limit.cancel()
             raise DatabaseStartFailed(
                 f"the system did not answer within {limit.seconds + _GRACE:g} s; is the disk of "
                 f"{str(self.data_dir)!r} available?"
