@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _FILE, _PREFIX, _MASK = "supervisor.toml", "SUPERVISOR_", "******"
 # supervisord, which may well run us, sets the last four for its children.
 _NOT_SETTINGS = {_PREFIX + name for name in ("CONFIG", "ENABLED", "SERVER_URL", "PROCESS_NAME", "GROUP_NAME")}
+_NOT_SETTINGS.add("SUPERVISOR_TEST_PG_MAJOR")  # which PostgreSQL our own tests run on
 # Kubernetes sets these in every pod of a namespace with a service called `supervisor` or `supervisor-...`.
 _SERVICE_LINK = r"(?s)\w+_SERVICE_(HOST|PORT\w*)=.*|\w+_PORT(_\d+_(TCP|UDP|SCTP)(_[A-Z]+)?=.*|=\w+://.*)"
 _WORDS = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)

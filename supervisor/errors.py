@@ -78,6 +78,14 @@ class UnexpectedCancel(SupervisorError):
     """A task of the tree was cancelled by code other than its supervisor."""
 
 
+class DatabaseStartFailed(SupervisorError):
+    """The embedded PostgreSQL did not start, or not stop; the message ends with what the server said last."""
+
+
+class DatabaseStartTimeout(DatabaseStartFailed, TimeoutError):
+    """The embedded PostgreSQL was not ready within its limit."""
+
+
 class Stop(Exception):
     """Raised by an actor to end normally from any depth; its restart policy decides what follows."""
 

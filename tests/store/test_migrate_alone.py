@@ -122,7 +122,7 @@ async def test_a_build_that_goes_on_without_us_is_waited_for(tmp_path: Path) -> 
                 await writer.execute("INSERT INTO supervisor.a VALUES (1)")
                 built = group.create_task(orphan.execute(INDEX.partition("\n")[2], timeout=LIMIT))
                 await until(opened, INVALID)
-                with pytest.raises(MigrationError, match="is invalid, and process .* is still at its table") as caught:
+                with pytest.raises(MigrationError, match=r"is invalid, and process .* is still at its table") as caught:
                     await up(dsn, folder=folder, limits=Limits(lock_timeout=0.001))
                 assert caught.value.transient
                 begun = asyncio.Event()

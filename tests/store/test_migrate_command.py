@@ -96,6 +96,7 @@ def test_a_database_out_of_reach(tmp_path: Path, capsys: pytest.CaptureFixture[s
 def test_the_url_comes_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The URL is never an argument, which everybody on the machine could read; without one nothing happens."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SUPERVISOR_TEST_PG_MAJOR", raising=False)  # a setting of the tests, not of the process
     monkeypatch.setenv("DATABASE_URL", f"postgresql:///x?host={tmp_path}")
     with pytest.raises(typer.Exit) as ended:
         migrate(Action.STATUS)

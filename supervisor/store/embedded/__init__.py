@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from supervisor.store.embedded.failures import DatabaseStartFailed, DatabaseStartTimeout
+from supervisor.errors import DatabaseStartFailed, DatabaseStartTimeout
 from supervisor.store.embedded.server import EmbeddedPostgres
 
 __all__ = ["DatabaseStartFailed", "DatabaseStartTimeout", "EmbeddedPostgres"]

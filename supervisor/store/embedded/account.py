@@ -11,8 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from supervisor.errors import ConfigError
-from supervisor.store.embedded.failures import DatabaseStartTimeout
+from supervisor.errors import ConfigError, DatabaseStartTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

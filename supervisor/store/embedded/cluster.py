@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from supervisor.errors import DatabaseStartTimeout
 from supervisor.store.embedded import postmaster
 from supervisor.store.embedded.account import server_account
-from supervisor.store.embedded.failures import DatabaseStartTimeout
 from supervisor.store.embedded.folder import DataFolder, prepare
 from supervisor.store.embedded.limit import Cancelled, Limit
 from supervisor.store.embedded.locks import FileLock, exclusive

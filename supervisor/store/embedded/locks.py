@@ -10,7 +10,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
-from supervisor.store.embedded.failures import DatabaseStartTimeout
+from supervisor.errors import DatabaseStartTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from supervisor.store.embedded.failures import DatabaseStartFailed
+from supervisor.errors import DatabaseStartFailed
 from supervisor.store.embedded.folder import socket_file
 from supervisor.store.embedded.limit import Cancelled, Limit
 

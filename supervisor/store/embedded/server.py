@@ -11,10 +11,9 @@ from urllib.parse import quote
 
 import anyio
 
-from supervisor.errors import NotRunning
+from supervisor.errors import DatabaseStartFailed, NotRunning
 from supervisor.store.embedded.cluster import Cluster
 from supervisor.store.embedded.configuration import SUPERUSER, checked
-from supervisor.store.embedded.failures import DatabaseStartFailed
 from supervisor.store.embedded.folder import PORT, default_data_dir
 from supervisor.store.embedded.limit import Limit
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from supervisor.errors import DatabaseStartFailed, DatabaseStartTimeout
 from supervisor.store.embedded import disk, postmaster
 from supervisor.store.embedded.binaries import find
 from supervisor.store.embedded.configuration import SUPERUSER
-from supervisor.store.embedded.failures import DatabaseStartFailed, DatabaseStartTimeout
 from supervisor.store.embedded.folder import check_entry, socket_dir
 
 if TYPE_CHECKING:
