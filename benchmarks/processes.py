@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ REPORT: Final = "BENCHMARK_REPORT"
 """The environment variable that tells a measured application where to write what it found."""
 
 _READY_LIMIT: Final = 30.0
+_POLL: Final = 0.02
 _EXIT_LIMIT: Final = 60.0
 
 
@@ -64,20 +64,19 @@ def report_of_app(app: str, exit_code: int) -> dict[str, float]:
 
 @contextmanager
 def program(app: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run an application for the length of a `with` block, which begins when the application is ready.
+    """Run an application for the length of a `with` block, which begins when the application says it is ready.
 
-    It says so as it would to systemd. Raises RuntimeError with its last words if it does not.
+    Raises RuntimeError with its last words if it does not.
     """
-    with TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifications:
-        address, log = str(Path(folder, "notify")), Path(folder, "log")
-        notifications.bind(address)
-        environment = _environment({"NOTIFY_SOCKET": address, "SUPERVISOR_RUNTIME_DIR": folder})
+    with TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        environment = _environment({"SUPERVISOR_RUNTIME_DIR": folder, "SUPERVISOR_LOG_FORMAT": "json"})
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 _command(app), cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
         try:
-            if not _is_ready(notifications, process):
+            if not _is_ready(process, log):
                 raise RuntimeError(f"{app} did not become ready:\n{log.read_text(encoding='utf-8')[-4000:]}")
             yield process
         finally:
@@ -98,15 +97,12 @@ def _command(app: str) -> list[str]:
     return [sys.executable, "-m", "supervisor", "run", "--app", app]
 
 
-def _is_ready(notifications: socket.socket, process: subprocess.Popen[bytes]) -> bool:
-    notifications.settimeout(0.1)
+def _is_ready(process: subprocess.Popen[bytes], log: Path) -> bool:
     give_up = time.monotonic() + _READY_LIMIT
     while process.poll() is None and time.monotonic() < give_up:
-        try:
-            if b"READY=1" in notifications.recv(4096):
-                return True
-        except TimeoutError:
-            continue
+        if b'"process_ready"' in log.read_bytes():
+            return True
+        time.sleep(_POLL)
     return False
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final
 
 from supervisor.process.events import ProcessReady, ShutdownBegan
@@ -13,7 +14,11 @@ if TYPE_CHECKING:
     from supervisor.tree.tree import Tree
 
 START_EXTENSION: Final = 30.0
-"""Seconds that each started child buys the next one: more than a `start_timeout` and a stop."""
+"""Seconds that a started child buys the next ones: more than a `start_timeout` and a stop."""
+EXTEND_EVERY: Final = 10.0
+"""Seconds between two extensions: systemd's socket holds few datagrams, and READY must find room."""
+RETRY: Final = 0.5
+"""Seconds until a READY that found none is sent again."""
 
 
 class Status:
@@ -23,6 +28,8 @@ class Status:
         self._tree = tree
         self._notifier = notifier
         self._ping_timer: asyncio.TimerHandle | None = None
+        self._ready_timer: asyncio.TimerHandle | None = None
+        self._extended_at = -math.inf
         self._alive: set[str] = set()
         self.ready = False
         self.draining = False
@@ -33,10 +40,10 @@ class Status:
             case ChildStarted(path):
                 self._alive.add(path)
                 if not self.ready and not self.draining:
-                    self._notifier.extend_timeout(START_EXTENSION)
+                    self._extend_start()
             case ProcessReady():
                 self.ready = True
-                self._notifier.ready()
+                self._send_ready()
                 self._notifier.status(f"running: {len(self._alive)} actors and supervisors")
             case ShutdownBegan(_, reason):
                 self.ready, self.draining = False, True
@@ -56,6 +63,17 @@ class Status:
             self._ping_timer = asyncio.get_running_loop().call_later(self._notifier.watchdog_interval, self.start_pings)
 
     def close(self) -> None:
-        """Ping no more."""
-        if self._ping_timer is not None:
-            self._ping_timer.cancel()
+        """Send no more."""
+        for timer in (self._ping_timer, self._ready_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def _extend_start(self) -> None:
+        now = self._tree.runtime.clock.now()
+        if now - self._extended_at >= EXTEND_EVERY:
+            self._extended_at = now
+            self._notifier.extend_timeout(START_EXTENSION)
+
+    def _send_ready(self) -> None:
+        if self.ready and not self._notifier.ready() and self._notifier.enabled:
+            self._ready_timer = asyncio.get_running_loop().call_later(RETRY, self._send_ready)

@@ -49,4 +49,12 @@ class Backoff:
 
     def longest(self, failures: int) -> float:
         """The most seconds that the first `failures` delays can take together."""
-        return sum(self.delay(n) for n in range(1, failures + 1)) * (1 + self.jitter)
+        total = 0.0
+        for number in range(1, failures + 1):
+            delay = self.delay(number)
+            if delay == self.delay(number + 1):
+                # From here on they are all the same.
+                total += delay * (failures - number + 1)
+                break
+            total += delay
+        return total * (1 + self.jitter)

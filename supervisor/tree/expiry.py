@@ -7,7 +7,7 @@ trip; an entry here costs a tenth of that.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.errors import AskTimeout
 
@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from supervisor.tree.clock import Clock
     from supervisor.tree.mailbox import Mailbox
 
-_FIRST_SWEEP = 1024
+ASK_TIMEOUT: Final = 5.0
+"""Seconds that an ask waits unless its ref says otherwise."""
+
+_FIRST_SWEEP: Final = 1024
 
 
 class Asks:
     """The asks with one limit, oldest first, so that the next to expire stands at the head."""
 
-    __slots__ = ("_clock", "_entries", "_expiry", "_limit", "_loop", "_now", "_sweep_at", "_timed")
+    __slots__ = ("_clock", "_entries", "_expiry", "_limit", "_loop", "_now", "_sweep_at")
 
     def __init__(self, expiry: Expiry, clock: Clock, limit: float) -> None:
         self._expiry = expiry
@@ -32,22 +35,22 @@ class Asks:
         self._limit = limit
         self._entries: deque[tuple[float, asyncio.Future[Any], Mailbox[Any]]] = deque()
         self._sweep_at = _FIRST_SWEEP
+        # The loop whose timer is set; None while none is.
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._timed = False
 
     def add(self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], asked: Mailbox[Any]) -> None:
         """Fail `future` with AskTimeout when the limit has passed and it is not done."""
         entries = self._entries
         # Most asks are answered before the next one is made: the list stays short.
-        while entries and entries[-1][1].done():
-            entries.pop()
-        if len(entries) >= self._sweep_at:
-            self._entries = entries = deque(entry for entry in entries if not entry[1].done())
-            self._sweep_at = max(_FIRST_SWEEP, 2 * len(entries))
+        if entries:
+            if entries[-1][1].done():
+                entries.pop()
+            elif len(entries) >= self._sweep_at:
+                self._entries = entries = deque(entry for entry in entries if not entry[1].done())
+                self._sweep_at = max(_FIRST_SWEEP, 2 * len(entries))
         entries.append((self._now() + self._limit, future, asked))
-        if not self._timed or self._loop is not loop:
+        if self._loop is not loop:
             self._loop = loop
-            self._timed = True
             self._clock.call_later(self._limit, self._expire)
 
     def _expire(self) -> None:
@@ -56,10 +59,11 @@ class Asks:
             _, future, asked = entries.popleft()
             if not future.done():
                 future.set_exception(AskTimeout(f"{asked.path} did not answer within {self._limit:g} s"))
-        self._timed = bool(entries)
         if entries:
             self._clock.call_later(entries[0][0] - now, self._expire)
-        else:
+            return
+        self._loop = None
+        if self._limit != ASK_TIMEOUT:
             # Limits may be computed, each a little different: one that is over leaves nothing behind.
             self._expiry.pop(self._limit, None)
 

@@ -80,10 +80,11 @@ class Inbox(Generic[M]):
 
     def take(self) -> M | _Empty:
         """Return the next message, or EMPTY, without waiting."""
-        if self._envelope is None:
-            self._current = EMPTY
-        else:
-            self.done()
+        # Written out here and below: a call or a property costs every message 0.05 µs.
+        self._current = EMPTY
+        self._envelope = None
+        if self._span is not None:
+            self.close_span(None)
         if self.halted:
             return EMPTY
         mailbox = self._mailbox
@@ -95,15 +96,18 @@ class Inbox(Generic[M]):
             if self.draining:
                 self._left -= 1
                 self.halted = self._left <= 0
-            if mailbox.has_writers:
+            if mailbox._writers:  # noqa: SLF001
                 mailbox.wake_writer()
-            if type(item) is not Envelope and type(item) is not OwnTimer:
-                message: object = item
-            elif item.expired:
-                mailbox.runtime.bury(mailbox.path, item.message, DeadLetterReason.EXPIRED)
-                continue
-            else:
-                message = self._open_envelope(item)
+            message: object = item
+            if type(item) is Envelope or type(item) is OwnTimer:
+                message = item.message
+                reply = item.reply
+                if item.expired if reply is None else reply._future.done():  # noqa: SLF001
+                    mailbox.runtime.bury(mailbox.path, message, DeadLetterReason.EXPIRED)
+                    continue
+                self._envelope = item
+                if mailbox.runtime.tracer is not None:
+                    self._span = enter_span(mailbox.runtime.tracer, mailbox.path, item)
             self.stamp = self._now()
             self._current = message
             return cast("M", message)
@@ -186,13 +190,6 @@ class Inbox(Generic[M]):
             raise item.error
         self._current = item
         return item
-
-    def _open_envelope(self, envelope: Envelope) -> object:
-        mailbox = self._mailbox
-        self._envelope = envelope
-        if mailbox.runtime.tracer is not None:
-            self._span = enter_span(mailbox.runtime.tracer, mailbox.path, envelope)
-        return envelope.message
 
     def close_span(self, error: BaseException | None) -> None:
         """Leave the span of the message being handled. In the actor's own task: spans live in its context."""

@@ -121,7 +121,12 @@ class Incarnation:
             with self._scope:
                 RUNNING.set(Asker(self.node.mailbox, self.task))
                 try:
-                    await self._serve()
+                    # Here, not in a coroutine of its own: each wake-up passes through all of them.
+                    actor = self._make_actor()
+                    await actor.setup()
+                    if self.stage is None:
+                        self._started()
+                        await actor.run()
                 except BaseException as error:
                     await self._clean_up(error)
                     raise
@@ -132,17 +137,14 @@ class Incarnation:
             self._error = error
         self.inbox.close_span(self._error)
 
-    async def _serve(self) -> None:
+    def _make_actor(self) -> Actor[Any]:
         actor = self.node.factory()
         if not isinstance(actor, Actor):
             raise TypeError(f"the factory of {self.path} made a {type(actor).__name__}, which is not an Actor")
         actor._life = self  # noqa: SLF001 - an actor is bound to its life here and nowhere else
         actor.inbox = self.inbox
         self.actor = actor
-        await actor.setup()
-        if self.stage is None:
-            self._started()
-            await actor.run()
+        return actor
 
     def _started(self) -> None:
         self.running = True

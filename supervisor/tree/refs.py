@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, final
 
 from supervisor.errors import AskCycle
+from supervisor.tree.expiry import ASK_TIMEOUT
 from supervisor.tree.mailbox import Envelope
 from supervisor.tree.tracing import capture_sender
 
@@ -20,8 +21,6 @@ M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
 R_contra = TypeVar("R_contra", contravariant=True)
 P = ParamSpec("P")
-
-ASK_TIMEOUT: Final = 5.0
 
 
 class Asker:
@@ -144,7 +143,8 @@ class ActorRef(Generic[M_contra]):
         asker = RUNNING.get()
         if asker is not None and asyncio.current_task(loop) is asker.task:
             waiting: Mailbox[Any] | None = asker.mailbox
-            _refuse_cycle(asker.mailbox, mailbox)
+            if mailbox is asker.mailbox or mailbox.waiting_on is not None:
+                _refuse_cycle(asker.mailbox, mailbox)
         else:
             waiting = None
         future: asyncio.Future[R] = loop.create_future()
@@ -153,8 +153,12 @@ class ActorRef(Generic[M_contra]):
         reply: Reply[R] = Reply(future)
         try:
             sender = None if runtime.tracer is None else capture_sender(runtime.tracer)
-            envelope = Envelope(message(reply, *args, **kwargs), reply, sender)
-            if self._timeout != math.inf:
+            # Unpacking nothing costs 0.06 µs.
+            request = message(reply, *args, **kwargs) if args or kwargs else message(reply)  # type: ignore[call-arg]
+            envelope = Envelope(request, reply, sender)
+            if self._timeout == ASK_TIMEOUT:
+                runtime.asks.add(loop, future, mailbox)
+            elif self._timeout != math.inf:
                 runtime.expiry[self._timeout].add(loop, future, mailbox)
             if len(mailbox.items) < mailbox.room:
                 mailbox.deliver(envelope)

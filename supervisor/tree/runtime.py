@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from supervisor.tree.clock import SystemClock
 from supervisor.tree.events import DeadLetter, DeadLetterReason, Event, ExitRequested
-from supervisor.tree.expiry import Expiry
+from supervisor.tree.expiry import ASK_TIMEOUT, Expiry
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
@@ -60,6 +60,7 @@ class Runtime:
     __slots__ = (
         "_subscribers",
         "abandoned",
+        "asks",
         "clock",
         "dead_letters",
         "deadline",
@@ -79,6 +80,7 @@ class Runtime:
     ) -> None:
         self.clock: Clock = clock or SystemClock()
         self.expiry = Expiry(self.clock)
+        self.asks = self.expiry[ASK_TIMEOUT]
         # Set when the tree starts: asking asyncio for it costs every ask 0.2 µs.
         self.loop: AbstractEventLoop | None = None
         self.random = random.Random(seed)  # noqa: S311 - jitter, not secrets

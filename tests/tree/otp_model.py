@@ -221,13 +221,13 @@ class Model:
                 self.members.remove(member)
 
     def _restart_child(self, name: str) -> Work:
-        """`restart_child`; if siblings wait for a backoff that concerns this child, they all start now."""
+        """`restart_child`; if its group waits for a backoff, they all start now."""
         if (member := self.find(name)) is None:
             return
-        yield from self._terminate(member)
-        member.held, member.failures = False, 0
         leaders = [other.leader for other in self.members if other.leader is not None]
         leader = next((leader for leader in leaders if member in self._concerned(leader)), None)
+        yield from self._terminate(member)
+        member.held, member.failures = False, 0
         if leader is None or self.group is Group.ONE:
             yield from self._start(member)
         else:
