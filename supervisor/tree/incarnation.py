@@ -183,7 +183,7 @@ class Incarnation:
     # --- the stop -------------------------------------------------------------------------------
 
     def stop(self, at: Stage = Stage.DRAINING) -> None:
-        """Begin to stop at this stage, or move on to it. Never waits; `when_ended` does."""
+        """Begin to stop at this stage, or move on to it. Never waits; `over` tells."""
         if self.task.done() or self.outcome is not None:
             return
         if self.stage is not None and _ORDER[at] <= _ORDER[self.stage]:
