@@ -13,6 +13,7 @@ from supervisor import (
     Backoff,
     Child,
     DynamicSupervisor,
+    OnStall,
     Restart,
     Supervisor,
 )
@@ -213,3 +214,8 @@ def test_the_longest_backoff_is_what_the_delays_add_up_to(backoff: Backoff, max_
         now += backoff.delay(failures) * (1 + backoff.jitter)
     assert now == pytest.approx(longest)
     assert not intensity.record(math.floor(now * 1e6) / 1e6)
+
+
+def test_a_restart_on_stall_needs_a_limit() -> None:
+    """A child that wants a restart when it stalls must say when it has stalled."""
+    assert "set it, in seconds" in refused(lambda: child(on_stall=OnStall.RESTART))
