@@ -13,7 +13,9 @@ CREATE TABLE supervisor.jobs (
     service       text NOT NULL,
     tenant        text,
     priority      smallint NOT NULL DEFAULT 0,      -- the smaller, the sooner
-    run_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Bounded, since one job whose time a client cannot read would fail every claim that meets it.
+    run_at        timestamptz NOT NULL DEFAULT clock_timestamp()
+                  CHECK (run_at >= '1970-01-01 00:00+00' AND run_at < '3000-01-01 00:00+00'),
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     args          jsonb NOT NULL,
     unique_key    text,
@@ -23,7 +25,7 @@ CREATE TABLE supervisor.jobs (
     losses        smallint NOT NULL DEFAULT 0,      -- its worker died
     changes       boolean NOT NULL DEFAULT true,    -- false: also runs in mode observe_only
     essential     boolean NOT NULL DEFAULT false,   -- true: also runs in mode safe_mode
-    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0),
+    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0 AND timeout_s <= 31622400), -- a year; NaN is above it
     trace_parent  text,
     last_error    text,
     traceback     text,
@@ -60,12 +62,15 @@ CREATE TABLE supervisor.job_history (
 ) PARTITION BY RANGE (finished_at);
 
 ALTER TABLE supervisor.job_history ALTER COLUMN id DROP DEFAULT;
+ALTER TABLE supervisor.job_history RENAME COLUMN id TO job_id;
 
 -- A safety net for a day whose partition is missing: a finished job is never refused.
 CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEFAULT;
 
-CREATE INDEX job_history_id ON supervisor.job_history (id);
-CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, id) WHERE status <> 'completed';
+-- Ids grow with time, so a summary of each few pages finds one, and costs a finish nothing.
+CREATE INDEX job_history_id ON supervisor.job_history
+    USING brin (job_id) WITH (pages_per_range = 32, autosummarize = on);
+CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, job_id) WHERE status <> 'completed';
 
 -- One live job for each unique key, over both tables; the finish removes the row.
 CREATE TABLE supervisor.job_keys (
@@ -80,8 +85,8 @@ CREATE TABLE supervisor.job_kinds (
     kind         text PRIMARY KEY,
     queue        text NOT NULL,
     service      text NOT NULL,
-    max_attempts smallint NOT NULL,
-    timeout_s    real NOT NULL,
+    max_attempts smallint NOT NULL CHECK (max_attempts >= 1),
+    timeout_s    real NOT NULL CHECK (timeout_s > 0 AND timeout_s <= 31622400),
     changes      boolean NOT NULL,
     essential    boolean NOT NULL,
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()

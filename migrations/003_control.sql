@@ -17,11 +17,15 @@ CREATE TABLE supervisor.control (
 INSERT INTO supervisor.control DEFAULT VALUES;
 
 -- The lock is named after the table, so that two schemas in one database do not meet.
-CREATE FUNCTION supervisor.control_lock_shared() RETURNS void LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION supervisor.control_lock_shared() RETURNS void LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
     SELECT pg_advisory_xact_lock_shared('supervisor.control'::regclass::oid::integer, 1)
 $$;
 
-CREATE FUNCTION supervisor.control_lock_exclusive() RETURNS void LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION supervisor.control_lock_exclusive() RETURNS void LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
     SELECT pg_advisory_xact_lock('supervisor.control'::regclass::oid::integer, 1)
 $$;
 

@@ -1,8 +1,13 @@
 -- Putting jobs in. A job that may run at once goes straight into `jobs`.
+--
+-- Every function names its schema and fixes its search_path, so that a caller's path can neither break
+-- nor bend it.
 
 -- Wakes the workers that sleep on these queues, if there are any: a NOTIFY takes one lock for the
 -- whole cluster at commit, so a busy queue must not send it. Polling alone is always correct.
-CREATE FUNCTION supervisor.wake(queues text[]) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+CREATE FUNCTION supervisor.wake(queues text[]) RETURNS void LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
     asleep text;
 BEGIN
@@ -18,6 +23,7 @@ $$;
 
 -- The one way in. Arrays have one element for each job; a null element means the kind's default.
 -- Returns the ids in order; `created` is false where a live job with the same unique key stands for it.
+-- Keys are locked in their own order, as everywhere, so that two batches never wait for each other.
 CREATE FUNCTION supervisor.enqueue_many(
     kinds         text[],
     payloads      jsonb[],
@@ -28,31 +34,47 @@ CREATE FUNCTION supervisor.enqueue_many(
     unique_keys   text[] DEFAULT NULL,
     attempt_limits smallint[] DEFAULT NULL,
     trace_parents text[] DEFAULT NULL
-) RETURNS TABLE (id bigint, created boolean) LANGUAGE plpgsql VOLATILE AS $$
+) RETURNS TABLE (id bigint, created boolean) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
     at_once timestamptz := clock_timestamp();
+    most    integer := cardinality(kinds);
     unknown text;
     woken   text[];
 BEGIN
+    IF kinds IS NULL OR payloads IS NULL OR most <> ANY (ARRAY[
+        cardinality(payloads), coalesce(cardinality(queues), most), coalesce(cardinality(priorities), most),
+        coalesce(cardinality(run_ats), most), coalesce(cardinality(tenants), most),
+        coalesce(cardinality(unique_keys), most), coalesce(cardinality(attempt_limits), most),
+        coalesce(cardinality(trace_parents), most)
+    ]) THEN
+        RAISE EXCEPTION 'enqueue_many needs kinds and payloads, and arrays of one length, here %', coalesce(most, 0)
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'give every array one element for each job, or leave it out';
+    END IF;
     SELECT given.kind INTO unknown FROM unnest(kinds) AS given (kind)
     WHERE NOT EXISTS (SELECT FROM supervisor.job_kinds AS known WHERE known.kind = given.kind) LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'no worker has ever offered jobs of kind %', quote_literal(unknown)
+        RAISE EXCEPTION 'no worker has ever offered jobs of kind %', coalesce(quote_literal(unknown), 'null')
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'start a worker whose App lists this kind once, or correct the name';
     END IF;
 
     RETURN QUERY
-    WITH given AS MATERIALIZED (
-        SELECT row.ordinality, nextval('supervisor.job_ids') AS id, row.kind, row.args,
-               coalesce(row.queue, known.queue) AS queue, known.service, row.tenant,
-               coalesce(row.priority, 0::smallint) AS priority, coalesce(row.run_at, at_once) AS run_at,
-               row.unique_key, coalesce(row.max_attempts, known.max_attempts) AS max_attempts,
-               known.timeout_s, known.changes, known.essential, row.trace_parent
+    WITH described AS (
+        SELECT item.ordinality, item.kind, item.args, coalesce(item.queue, known.queue) AS queue, known.service,
+               item.tenant, coalesce(item.priority, 0::smallint) AS priority, coalesce(item.run_at, at_once) AS run_at,
+               item.unique_key, coalesce(item.max_attempts, known.max_attempts) AS max_attempts,
+               known.timeout_s, known.changes, known.essential, item.trace_parent
         FROM unnest(kinds, payloads, queues, priorities, run_ats, tenants, unique_keys, attempt_limits, trace_parents)
-             WITH ORDINALITY AS row (kind, args, queue, priority, run_at, tenant, unique_key, max_attempts,
-                                     trace_parent, ordinality)
-        JOIN supervisor.job_kinds AS known ON known.kind = row.kind
+             WITH ORDINALITY AS item (kind, args, queue, priority, run_at, tenant, unique_key, max_attempts,
+                                      trace_parent, ordinality)
+        JOIN supervisor.job_kinds AS known ON known.kind = item.kind
+        ORDER BY item.ordinality
+    ), given AS MATERIALIZED (
+        -- Numbered after the sort: jobs of one batch run in the order in which they were given.
+        SELECT nextval('supervisor.job_ids') AS id, described.* FROM described
     ), first_of_key AS MATERIALIZED (
         SELECT DISTINCT ON (given.unique_key) given.unique_key, given.id
         FROM given WHERE given.unique_key IS NOT NULL ORDER BY given.unique_key, given.ordinality
@@ -86,36 +108,46 @@ BEGIN
     SELECT decided.final_id, decided.is_new FROM decided ORDER BY decided.ordinality;
 
     SELECT array_agg(DISTINCT coalesce(given.queue, known.queue)) INTO woken
-    FROM unnest(kinds, queues) AS given (kind, queue) JOIN supervisor.job_kinds AS known ON known.kind = given.kind;
+    FROM unnest(kinds, queues, run_ats) AS given (kind, queue, run_at)
+    JOIN supervisor.job_kinds AS known ON known.kind = given.kind
+    WHERE given.run_at IS NULL OR given.run_at <= at_once;
     PERFORM supervisor.wake(woken);
 END
 $$;
 
 -- One job, for callers in plain SQL: SELECT supervisor.enqueue('send_welcome', '{"user_id": 7}').
+-- Its numbers are integers, since a plain 5 is no smallint.
 CREATE FUNCTION supervisor.enqueue(
     kind         text,
     args         jsonb DEFAULT '{}',
     queue        text DEFAULT NULL,
-    priority     smallint DEFAULT 0,
+    priority     integer DEFAULT 0,
     run_at       timestamptz DEFAULT NULL,
     tenant       text DEFAULT NULL,
     unique_key   text DEFAULT NULL,
-    max_attempts smallint DEFAULT NULL,
+    max_attempts integer DEFAULT NULL,
     trace_parent text DEFAULT NULL
-) RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+) RETURNS bigint LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
 DECLARE
     known   supervisor.job_kinds;
     at_once timestamptz := clock_timestamp();
     due     timestamptz := coalesce(enqueue.run_at, at_once);
-    job     bigint := nextval('supervisor.job_ids');
+    place   text;
+    tries   integer;
+    job     bigint;
     holder  bigint;
 BEGIN
     SELECT * INTO known FROM supervisor.job_kinds AS one WHERE one.kind = enqueue.kind;
     IF NOT FOUND THEN
-        RAISE EXCEPTION 'no worker has ever offered jobs of kind %', quote_literal(enqueue.kind)
+        RAISE EXCEPTION 'no worker has ever offered jobs of kind %', coalesce(quote_literal(enqueue.kind), 'null')
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'start a worker whose App lists this kind once, or correct the name';
     END IF;
+    job := nextval('supervisor.job_ids');
+    place := coalesce(enqueue.queue, known.queue);
+    tries := coalesce(enqueue.max_attempts, known.max_attempts);
     IF enqueue.unique_key IS NOT NULL THEN
         INSERT INTO supervisor.job_keys AS held (unique_key, job_id) VALUES (enqueue.unique_key, job)
         ON CONFLICT ON CONSTRAINT job_keys_pkey DO UPDATE SET touched_at = clock_timestamp()
@@ -127,17 +159,17 @@ BEGIN
     IF due <= at_once THEN
         INSERT INTO supervisor.jobs (id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key,
                                      max_attempts, changes, essential, timeout_s, trace_parent)
-        VALUES (job, known.kind, coalesce(enqueue.queue, known.queue), known.service, enqueue.tenant, enqueue.priority,
-                due, at_once, enqueue.args, enqueue.unique_key, coalesce(enqueue.max_attempts, known.max_attempts),
-                known.changes, known.essential, known.timeout_s, enqueue.trace_parent);
-        PERFORM supervisor.wake(ARRAY[coalesce(enqueue.queue, known.queue)]);
+        VALUES (job, known.kind, place, known.service, enqueue.tenant, coalesce(enqueue.priority, 0), due, at_once,
+                coalesce(enqueue.args, '{}'), enqueue.unique_key, tries, known.changes, known.essential,
+                known.timeout_s, enqueue.trace_parent);
+        PERFORM supervisor.wake(ARRAY[place]);
     ELSE
         INSERT INTO supervisor.jobs_waiting (id, kind, queue, service, tenant, priority, run_at, created_at, args,
                                              unique_key, max_attempts, changes, essential, timeout_s, trace_parent,
                                              reason, due_at)
-        VALUES (job, known.kind, coalesce(enqueue.queue, known.queue), known.service, enqueue.tenant, enqueue.priority,
-                due, at_once, enqueue.args, enqueue.unique_key, coalesce(enqueue.max_attempts, known.max_attempts),
-                known.changes, known.essential, known.timeout_s, enqueue.trace_parent, 'future', due);
+        VALUES (job, known.kind, place, known.service, enqueue.tenant, coalesce(enqueue.priority, 0), due, at_once,
+                coalesce(enqueue.args, '{}'), enqueue.unique_key, tries, known.changes, known.essential,
+                known.timeout_s, enqueue.trace_parent, 'future', due);
     END IF;
     RETURN job;
 END

@@ -1,14 +1,15 @@
 -- The claim: the only way a job starts.
 --
 -- It is VOLATILE plpgsql, so that every statement inside has its own snapshot: first the control lock,
--- then the switches. Read in one statement with its lock, a switch is stale.
+-- then the switches. Read in one statement with its lock, a switch is stale. Above READ COMMITTED there
+-- is one snapshot for all, taken before the lock, so the claim refuses to work there.
 --
 -- The planner settings hold the plan to the two indexes: it must not depend on fresh statistics, since
 -- a bulk enqueue comes before any ANALYZE.
 
 -- `kinds` are those that the worker can run. The cursor is the key of the last job claimed from this
--- queue; pass (-32768, -infinity, 0) to look from the start. Jobs that were lost with a worker before
--- are left to the quarantine lane, where `lost` is true.
+-- queue; nulls, or (-32768, -infinity, 0), look from the start. Jobs that were lost with a worker before
+-- are left to the quarantine lane, where `lost` is true. No job is claimed where `most` is null.
 CREATE FUNCTION supervisor.claim(
     worker         bigint,
     from_queue     text,
@@ -23,14 +24,25 @@ CREATE FUNCTION supervisor.claim(
     interruptions smallint, tenant text, deadline_at timestamptz, timeout_s real, trace_parent text, priority smallint,
     run_at timestamptz, service text
 ) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
     switches supervisor.control;
     claimed  timestamptz;
+    room     integer := greatest(coalesce(most, 0), 0); -- a null LIMIT would be none
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'a claim needs a transaction that is READ COMMITTED, not %',
+            upper(current_setting('transaction_isolation'))
+            USING ERRCODE = 'invalid_transaction_state',
+                  HINT = 'default_transaction_isolation of this role or database is not ''read committed''';
+    END IF;
+    after_priority := coalesce(after_priority, -32768);
+    after_run_at := coalesce(after_run_at, '-infinity');
+    after_id := coalesce(after_id, 0);
     PERFORM supervisor.control_lock_shared();
-    SELECT * INTO switches FROM supervisor.control;
+    SELECT * INTO STRICT switches FROM supervisor.control;
     IF switches.killed OR from_queue = ANY (switches.off_queues) THEN
         RETURN;
     END IF;
@@ -49,7 +61,7 @@ BEGIN
         WHERE free.queue = from_queue
           AND (free.priority, free.run_at, free.id) > (after_priority, after_run_at, after_id)
           AND free.claimed_by IS NULL
-          AND (free.losses > 0) = lost
+          AND (free.losses > 0) = coalesce(lost, false)
           AND free.kind = ANY (kinds)
           AND free.kind <> ALL (switches.off_kinds)
           AND free.service <> ALL (switches.off_services)
@@ -58,7 +70,7 @@ BEGIN
                OR (switches.mode = 'observe_only' AND NOT free.changes)
                OR (switches.mode = 'safe_mode' AND free.essential))
         ORDER BY free.priority, free.run_at, free.id
-        LIMIT most
+        LIMIT room
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING job.id, job.lock_version, job.kind, job.args, job.attempts, job.max_attempts, job.losses,

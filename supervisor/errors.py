@@ -104,3 +104,17 @@ class MigrationError(SupervisorError):
     def __init__(self, message: str, *, transient: bool = False) -> None:
         super().__init__(message)
         self.transient = transient
+
+
+class InvalidPayload(SupervisorError, ValueError):
+    """Arguments that cannot be stored, or that the handler cannot take.
+
+    `kind` is the job's, `path` the place (`args.items[3].name`), `reason` what is wrong there and `remedy` what to do.
+    """
+
+    def __init__(self, kind: str, path: str, reason: str, remedy: str) -> None:
+        super().__init__(kind, path, reason, remedy)  # all of them, so that the error can be pickled
+        self.kind, self.path, self.reason, self.remedy = kind, path, reason, remedy
+
+    def __str__(self) -> str:
+        return f"job {self.kind!r}: {self.path}: {self.reason}; {self.remedy}"

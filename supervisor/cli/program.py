@@ -9,6 +9,7 @@ import typer
 from typer.main import get_command
 
 from supervisor.cli.help_page import Command, Group
+from supervisor.cli.migrate import migrate
 from supervisor.cli.run import Run, run
 from supervisor.cli.tree import tree
 from supervisor.errors import ConfigError
@@ -51,6 +52,7 @@ def _program() -> typer.Typer:
     program.callback()(_options)
     program.command(cls=Run)(run)
     program.command(cls=Command)(tree)
+    program.command(cls=Command)(migrate)
     return program
 
 

@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from supervisor.store.migration_files import Migration
     from supervisor.store.migration_session import Connection
 
-_EXISTS: Final = "SELECT to_regclass('supervisor.schema_migrations') IS NOT NULL"
+# Not `to_regclass`: it may answer from a cache that is brought up to date when a transaction begins, which is before
+# we have our turn. What is read from a table is as new as the statement.
+_EXISTS: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_class JOIN pg_namespace ON pg_namespace.oid = pg_class.relnamespace
+    WHERE pg_namespace.nspname = 'supervisor' AND pg_class.relname = 'schema_migrations'
+)"""
 _SCHEMA: Final = """
 SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'supervisor'),
        has_database_privilege(current_database(), 'CREATE'), current_user"""

@@ -36,9 +36,9 @@ async def migrating(dsn: str, folder: Path) -> AsyncIterator[Process]:
         assert await asyncio.wait_for(process.stdout.readline(), LIMIT) == b"ready\n"
         yield process
     finally:
-        with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:
             process.kill()
-        await asyncio.wait_for(process.communicate(), LIMIT)
+            await asyncio.wait_for(process.communicate(), LIMIT)
 
 
 def go(process: Process) -> None:

@@ -12,14 +12,21 @@ import typer
 from supervisor.cli.migrate import Action, migrate, migrate_database
 from supervisor.errors import ConfigError
 from supervisor.process.exit_code import ExitCode
-from supervisor.store.migration_files import load
-from tests.store.migration_folder import connection, objects
+from supervisor.store import migration_files
+from tests.store.migration_folder import TABLE, connection, objects, write
 from tests.store.postgres import fresh_database
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-LAST = load()[-1]
+
+@pytest.fixture(autouse=True)
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder of two migrations and ship that one."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    monkeypatch.setattr(migration_files, "shipped", lambda: folder)
+    return write(folder, TABLE, "SELECT 1")
 
 
 async def run(dsn: str, action: Action, *, dry_run: bool = False, as_json: bool = False) -> ExitCode:
@@ -32,12 +39,12 @@ async def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     async with fresh_database() as dsn:
         assert await run(dsn, Action.UP, dry_run=True) is ExitCode.CLEAN
         printed = capsys.readouterr()
-        assert f"{len(load())} would be applied\n" in printed.out
-        assert f"running {LAST.label}\n" in printed.err
+        assert "2 would be applied\n" in printed.out
+        assert "running 002_m2\n" in printed.err
         assert not [one for one in await objects(dsn) if one[0] == "supervisor"]
 
         assert await run(dsn, Action.UP) is ExitCode.CLEAN
-        assert f"{len(load())} applied\n" in capsys.readouterr().out
+        assert "2 applied\n" in capsys.readouterr().out
         assert await run(dsn, Action.UP) is ExitCode.CLEAN
         assert capsys.readouterr().out == "nothing to do\n"
 
@@ -45,8 +52,8 @@ async def test_for_people(capsys: pytest.CaptureFixture[str]) -> None:
             assert await run(dsn, action) is ExitCode.CLEAN
             lines = capsys.readouterr().out.splitlines()
             assert lines[0].split() == ["migration", "state", "applied", "(UTC)", "took", "by"]
-            assert lines[-2].split()[:2] == [LAST.label, "applied"]
-            assert lines[-1] == f"schema supervisor: version {LAST.version:03}, 0 pending"
+            assert lines[-2].split()[:2] == ["002_m2", "applied"]
+            assert lines[-1] == "schema supervisor: version 002, 0 pending"
 
 
 async def test_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -58,13 +65,13 @@ async def test_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     async with fresh_database() as dsn:
         await run(dsn, Action.UP, as_json=True)
         applied = answer()
-        assert (applied["schema"], applied["dry_run"], len(applied["applied"])) == ("supervisor", False, len(load()))
+        assert (applied["schema"], applied["dry_run"], len(applied["applied"])) == ("supervisor", False, 2)
         await run(dsn, Action.STATUS, as_json=True)
         status = answer()
-        assert (status["version"], status["pending"], status["problems"]) == (LAST.version, 0, [])
+        assert (status["version"], status["pending"], status["problems"]) == (2, 0, [])
         last = status["migrations"][-1]
-        assert (last["version"], last["name"], last["state"]) == (LAST.version, LAST.name, "applied")
-        assert last["checksum"] == last["recorded_checksum"] == LAST.checksum
+        assert (last["version"], last["name"], last["state"]) == (2, "m2", "applied")
+        assert last["checksum"] == last["recorded_checksum"] == migration_files.load()[1].checksum
         assert last["execution_time_ms"] == applied["applied"][-1]["execution_time_ms"]
 
 

@@ -15,19 +15,19 @@ import pytest
 from mypy import api
 
 import supervisor
-import supervisor.process.events
 from supervisor.app import App
 from supervisor.config import Config, read, settings
+from supervisor.process import events as process_events
 from supervisor.process.budget import Budget
 from supervisor.process.exit_code import ExitCode
 from supervisor.telemetry.logs import name_of
 from supervisor.testing import running
+from supervisor.tree import events as tree_events
 from supervisor.tree.events import Event
 from tests.pages import Page, Program, pages, programs
 from tests.source import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 PROGRAMS: Final = [program for page in pages() for program in programs(page)]
@@ -144,14 +144,9 @@ def test_the_budget_is_the_real_one() -> None:
 
 def test_the_events_are_the_real_ones() -> None:
     """The table of log lines has every event that the runtime reports."""
-    ours = {name_of(kind) for kind in _kinds(Event) if kind.__module__.startswith("supervisor.")}
-    assert {row[0].strip("`") for row in OPERATIONS.rows("event")} == ours
-
-
-def _kinds(kind: type[Event]) -> Iterator[type[Event]]:
-    for each in kind.__subclasses__():
-        yield each
-        yield from _kinds(each)
+    defined = {**vars(tree_events), **vars(process_events)}.values()
+    kinds = [kind for kind in defined if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event]
+    assert sorted(row[0] for row in OPERATIONS.rows("event")) == sorted(f"`{name_of(kind)}`" for kind in kinds)
 
 
 # --- commands and files -----------------------------------------------------------------------------
