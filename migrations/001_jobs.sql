@@ -69,7 +69,7 @@ CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEF
 
 -- Ids grow with time, so a summary of each few pages finds one, and costs a finish nothing.
 CREATE INDEX job_history_id ON supervisor.job_history
-    USING brin (job_id) WITH (pages_per_range = 32, autosummarize = on);
+    USING brin (job_id) WITH (pages_per_range = 32);
 CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, job_id) WHERE status <> 'completed';
 
 -- One live job for each unique key, over both tables; the finish removes the row.

@@ -75,7 +75,7 @@ BEGIN
         USING (
             SELECT ended.id, ended.unique_key FROM ended WHERE ended.unique_key IS NOT NULL ORDER BY ended.unique_key
         ) AS free
-        WHERE key.unique_key = free.unique_key AND key.job_id = free.id
+        WHERE key.unique_key = ANY (ARRAY[free.unique_key]) AND key.job_id = free.id
     ), buried AS (
         INSERT INTO supervisor.job_history (
             job_id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,

@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
 from msgspec import inspect as shapes
 
 from supervisor.errors import ConfigError
@@ -117,10 +116,3 @@ def _is_loose(shape: shapes.Type) -> bool:
 
 def _is_blind(cls: type) -> bool:
     return dataclasses.is_dataclass(cls) and not all(field.compare for field in dataclasses.fields(cls))
-
-
-NOTHING: Final = type(None)
-
-
-class Empty(msgspec.Struct, forbid_unknown_fields=True):
-    """The arguments of a handler that takes none, as they are stored: `{}`."""

@@ -6,13 +6,13 @@ import json
 import re
 from decimal import Decimal
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import msgspec
 
 from supervisor.errors import ConfigError, InvalidPayload
-from supervisor.jobs.args_type import NOTHING, Empty, shape_of
-from supervisor.jobs.unstorable import MAX_DEPTH, UNKNOWN, find
+from supervisor.jobs.args_type import shape_of
+from supervisor.jobs.unstorable import MAX_DEPTH, Problem, find
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,6 +30,10 @@ _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 
 
+class Empty(msgspec.Struct, forbid_unknown_fields=True):
+    """The arguments of a handler that takes none, as they are stored: `{}`."""
+
+
 class Payload(Generic[A]):
     """Encodes and decodes the arguments of one kind of job.
 
@@ -45,7 +49,7 @@ class Payload(Generic[A]):
         self.args_type = args_type
         self._shape = shape_of(kind, args_type)
         # `None` is stored as an object without fields: it is what a plain SQL enqueue stores, and can grow fields.
-        stored: object = Empty | None if args_type in (None, NOTHING) else args_type
+        stored: object = Empty | None if args_type in (None, type(None)) else args_type
         try:
             decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(cast("type[A]", stored))
         except TypeError as error:
@@ -55,7 +59,7 @@ class Payload(Generic[A]):
     @property
     def is_empty(self) -> bool:
         """Whether the handler takes no arguments."""
-        return self.args_type in (None, NOTHING)
+        return self.args_type in (None, type(None))
 
     def encode(self, args: A) -> str:
         """Write arguments as JSON; raises InvalidPayload, and has then done nothing, if they would not come back equal.
@@ -67,21 +71,21 @@ class Payload(Generic[A]):
         try:
             data = _write(args)
         except Exception as error:  # a hostile property may raise anything: nothing of it is stored
-            self._explain(args, UNKNOWN, error)
+            raise self._explained(args, error) from error
         self._check_text(args, data)
         text = data.decode()
         try:
             back = self._decode(_through_jsonb(data) if self._shape.loose and _EXPONENT.search(data) else text)
         except Exception as error:  # the same, for code that a class runs when it is made
-            self._explain(args, UNKNOWN, error)
+            raise self._explained(args, error) from error
         if back != args or self._shape.blind:
             problem = find(args, back)
             if problem is not None:
-                raise InvalidPayload(self.kind, problem.path, problem.reason, problem.remedy)
+                raise self._refusal(problem)
         return text
 
     def decode(self, text: str | bytes) -> A:
-        """Read and validate arguments as the database gives them; raises InvalidPayload if the handler cannot take them."""
+        """Read and validate arguments as the database gives them; InvalidPayload if the handler cannot take them."""
         try:
             args = self._decode(text)
         except Exception as error:
@@ -108,14 +112,18 @@ class Payload(Generic[A]):
         if b"\\u0000" in data or (data.count(b"[") + data.count(b"{") > MAX_DEPTH and _depth(data) > MAX_DEPTH):
             problem = find(args)
             if problem is not None:
-                raise InvalidPayload(self.kind, problem.path, problem.reason, problem.remedy)
+                raise self._refusal(problem)
 
-    def _explain(self, args: A, back: object, error: Exception) -> NoReturn:
-        problem = find(args, back)
+    def _explained(self, args: A, error: Exception) -> InvalidPayload:
+        """Name the cause of a failed encoding: the first value that cannot be stored, or else what msgspec says."""
+        problem = find(args)
         if problem is not None:
-            raise InvalidPayload(self.kind, problem.path, problem.reason, problem.remedy) from error
+            return self._refusal(problem)
         path, reason = _place(error)
-        raise InvalidPayload(self.kind, path, reason, "pass what the handler declares") from error
+        return InvalidPayload(self.kind, path, reason, "pass what the handler declares")
+
+    def _refusal(self, problem: Problem) -> InvalidPayload:
+        return InvalidPayload(self.kind, problem.path, problem.reason, problem.remedy)
 
 
 def _depth(data: bytes) -> int:

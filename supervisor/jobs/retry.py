@@ -39,7 +39,7 @@ class RetryPolicy:
         seconds(_OWNER, "cap", self.cap)
         factor(_OWNER, "factor", self.factor)
         fraction(_OWNER, "jitter", self.jitter)
-        if not isinstance(self.never, tuple) or not all(_is_error_type(each) for each in self.never):
+        if not _are_error_types(self.never):
             raise ConfigError(
                 f"{_OWNER}: never={self.never!r}: must be a tuple of exception types, such as (KeyError,)"
             )
@@ -94,10 +94,6 @@ class RetryPolicy:
         return float(min(self.cap, self.first * self.factor ** (attempt - 1)))
 
 
-DEFAULT: Final = RetryPolicy()
-"""2 s × 2ⁿ, ±10 %, at most an hour."""
-
-
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """List the errors in a group, however deep; an error that is no group stands for itself."""
     waiting = [error]
@@ -109,5 +105,11 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield part
 
 
-def _is_error_type(value: object) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseException)
+def _are_error_types(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(each, type) and issubclass(each, BaseException) for each in value
+    )
+
+
+DEFAULT: Final = RetryPolicy()
+"""2 s × 2ⁿ, ±10 %, at most an hour."""

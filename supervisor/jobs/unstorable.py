@@ -6,7 +6,7 @@ It runs only when something is known to be wrong or cannot be ruled out: it is t
 from __future__ import annotations
 
 import dataclasses
-import datetime
+import datetime as dt
 import decimal
 import enum
 import math
@@ -20,9 +20,9 @@ import msgspec
 MAX_DEPTH: Final = 64
 
 _CONVERTED: Final = (
-    datetime.date,
-    datetime.time,
-    datetime.timedelta,
+    dt.date,
+    dt.time,
+    dt.timedelta,
     decimal.Decimal,
     enum.Enum,
     uuid.UUID,
@@ -68,9 +68,7 @@ def find(value: object, back: object = UNKNOWN, path: str = "args", depth: int =
 def _reason(value: object, back: object, depth: int) -> tuple[str, str] | None:
     """Say what is wrong with a value itself, its parts aside: the reason and the remedy."""
     match value:
-        case None | bool():
-            return _differs(value, back)
-        case enum.Enum():
+        case None | bool() | enum.Enum():
             return _differs(value, back)
         case str():
             return _text_reason(value) or _plain_reason(str, value, back)
@@ -78,16 +76,22 @@ def _reason(value: object, back: object, depth: int) -> tuple[str, str] | None:
             return _digits_reason(value) or _plain_reason(int, value, back)
         case float():
             return _float_reason(value, back) or _plain_reason(float, value, back)
-        case bytes() | bytearray() | memoryview():
-            return "bytes have no place in JSON", "pass a str, such as base64, or a reference to the data"
-        case set() | frozenset():
-            return "a set has no place in JSON", "pass a list"
         case dict() | list() | tuple():
             return _too_deep(depth) or _container_reason(value, back)
         case _ if _is_record(value):
             return _too_deep(depth) or _record_reason(value, back)
         case _ if isinstance(value, _CONVERTED):
             return _differs(value, back)
+        case _:
+            return _foreign_reason(value)
+
+
+def _foreign_reason(value: object) -> tuple[str, str]:
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return "bytes have no place in JSON", "pass a str, such as base64, or a reference to the data"
+        case set() | frozenset():
+            return "a set has no place in JSON", "pass a list"
         case _:
             return f"a value of type {_name(value)} is not JSON", "pass JSON types, a dataclass or a msgspec.Struct"
 

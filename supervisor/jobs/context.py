@@ -1,0 +1,98 @@
+"""What a handler can ask of the runtime while its job runs."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+StepMode: TypeAlias = Literal["transactional", "idempotent", "at_most_once"]
+
+
+class Row(Protocol):
+    """A row of a result: by column name or by position."""
+
+    def __getitem__(self, column: str | int, /) -> object:
+        """Give the value of a column."""
+
+
+class Connection(Protocol):
+    """What a handler may do with the connection of its transaction: the part of asyncpg's that is promised here."""
+
+    async def execute(self, query: str, *args: object) -> str:
+        """Run a statement; returns its status, such as `UPDATE 1`."""
+
+    async def fetch(self, query: str, *args: object) -> Sequence[Row]:
+        """Run a query and return all rows."""
+
+    async def fetchrow(self, query: str, *args: object) -> Row | None:
+        """Run a query and return the first row."""
+
+    async def fetchval(self, query: str, *args: object, column: int = 0) -> object:
+        """Run a query and return one value of the first row."""
+
+
+class JobContext(ABC):
+    """The running job, as its handler sees it; valid until the handler ends.
+
+    id: the job's. attempt: 1 for the first run; runs that were interrupted by a stop do not count. lock_version: the
+    fence of this run; a write that carries an older one is refused. tenant: whose job it is, if anybody's. deadline:
+    the reading of `time.monotonic()` in seconds at which the handler is cancelled.
+    """
+
+    __slots__ = ()
+
+    id: int
+    attempt: int
+    lock_version: int
+    tenant: str | None
+    deadline: float
+
+    @abstractmethod
+    async def step(self, name: str, fn: Callable[[*Ts], Awaitable[R]], *args: *Ts, mode: StepMode = "idempotent") -> R:
+        """Run `fn(*args)` once for this job and remember its result: a later attempt gets the result without a call.
+
+        `name` must be unique in the handler; the result must be JSON. After a crash in the middle, `idempotent` calls
+        `fn` again; `at_most_once` does not, and parks the job until a person says what happened; `transactional` takes
+        a function that writes only to the job's own database. An error of `fn` passes through and is not remembered.
+        """
+
+    def idempotency_key(self, name: str) -> str:
+        """Give the same text in each attempt of this job, for services that accept an idempotency key.
+
+        Different names, and different jobs, give different keys.
+        """
+        return idempotency_key(self.id, name)
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager[Connection]:
+        """Open a transaction in which the handler's writes and the job's completion commit together, or not at all.
+
+        It must be the last thing that the handler does: after it the job is completed. If the lease was lost, nothing
+        commits and the exit of the block raises.
+        """
+
+    @abstractmethod
+    async def extend(self, seconds: float) -> None:
+        """Move the deadline to `seconds` from now (finite, more than 0); raises if the lease was lost."""
+
+    @abstractmethod
+    async def progress(self, done: int, total: int | None = None) -> None:
+        """Tell people how far the job is. Cheap: what is said too often is written only from time to time."""
+
+
+def idempotency_key(job_id: int, name: str, *, namespace: str = "") -> str:
+    """Hash a job and a name into 32 hexadecimal digits: half of SHA-256, the same on every host and in every version.
+
+    Ids start at 1 in each database, so `namespace` should be something that no two databases share.
+    """
+    # Lengths first: no choice of names can make two different inputs the same text.
+    text = f"{len(namespace)}:{namespace}{job_id}:{name}"
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:32]
