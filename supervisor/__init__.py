@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from supervisor.tree.child import Child, Drain, OnStall, Restart
     from supervisor.tree.dynamic import DynamicSupervisor
     from supervisor.tree.inbox import Inbox
-    from supervisor.tree.keeper import AutoShutdown, Strategy
     from supervisor.tree.latest import Latest
     from supervisor.tree.mailbox import Mailbox, Overflow
     from supervisor.tree.monitor import Down
     from supervisor.tree.refs import ActorRef, Reply
     from supervisor.tree.signal import Signal
+    from supervisor.tree.strategy import AutoShutdown, Strategy
     from supervisor.tree.supervisor import Supervisor
 
 _HOMES = {
     "Actor": "tree.actor",
     "ActorRef": "tree.refs",
     "App": "app",
-    "AutoShutdown": "tree.keeper",
+    "AutoShutdown": "tree.strategy",
     "Backoff": "tree.backoff",
     "Child": "tree.child",
     "Down": "tree.monitor",
@@ -44,7 +44,7 @@ _HOMES = {
     "Restart": "tree.child",
     "Signal": "tree.signal",
     "Stop": "errors",
-    "Strategy": "tree.keeper",
+    "Strategy": "tree.strategy",
     "Supervisor": "tree.supervisor",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from supervisor.tree.keeper import AutoShutdown, Strategy
+from supervisor.tree.strategy import AutoShutdown, Strategy
 from supervisor.tree.supervisor import Supervisor
 
 if TYPE_CHECKING:

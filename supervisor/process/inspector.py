@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from supervisor.errors import SupervisorError
 from supervisor.process.dump import as_json, encode
 from supervisor.process.runtime_dir import prepare, socket_path
-from supervisor.tree.keeper import RemoveChild, RestartChild, StopChild
+from supervisor.tree.commands import RemoveChild, RestartChild, StopChild
 
 if TYPE_CHECKING:
     from pathlib import Path

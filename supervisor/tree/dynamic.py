@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from supervisor.errors import ChildExists, ConfigError, StartFailed, SupervisorError, TooManyChildren
 from supervisor.tree.child import Limits, Restart
-from supervisor.tree.keeper import AddChild, Keeper, start_error
+from supervisor.tree.commands import AddChild
+from supervisor.tree.keeper import Keeper, start_error
 from supervisor.tree.outcome import Ignored, summary
 from supervisor.tree.supervisor import Supervisor
 
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 
     from supervisor.tree.backoff import Backoff
     from supervisor.tree.child import Child
+    from supervisor.tree.commands import Command
     from supervisor.tree.incarnation import Incarnation
-    from supervisor.tree.keeper import Command, Ended, RestartDue
+    from supervisor.tree.keeper import Ended, RestartDue
     from supervisor.tree.refs import ActorRef, Reply
     from supervisor.tree.slot import Slot
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,38 +19,20 @@ from supervisor.errors import (
 )
 from supervisor.tree.actor import Actor
 from supervisor.tree.child import Restart
+from supervisor.tree.commands import AddChild, Command, RemoveChild, RestartChild, StopChild
 from supervisor.tree.events import AutoShutdownBegan, ChildRestarting, SupervisorGaveUp
 from supervisor.tree.group_backoff import GroupBackoff
 from supervisor.tree.intensity import Intensity
 from supervisor.tree.outcome import Crashed, Ignored, Normal, Shutdown, Stage, describe, summary
 from supervisor.tree.slot import Slot, State
+from supervisor.tree.strategy import AutoShutdown, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from supervisor.tree.child import Node
     from supervisor.tree.incarnation import Incarnation
-    from supervisor.tree.refs import Reply
     from supervisor.tree.supervisor import Supervisor
-
-
-class Strategy(enum.Enum):
-    """Whom a supervisor restarts when one child fails."""
-
-    ONE_FOR_ONE = "one_for_one"
-    """That child."""
-    ONE_FOR_ALL = "one_for_all"
-    """All children: the rest stop in reverse order, then all start in order."""
-    REST_FOR_ONE = "rest_for_one"
-    """That child and those started after it."""
-
-
-class AutoShutdown(enum.Enum):
-    """When a supervisor ends because its significant children have ended by themselves."""
-
-    NEVER = "never"
-    ANY = "any"
-    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,41 +49,6 @@ class RestartDue:
     """A backoff is over."""
 
     backoff: GroupBackoff
-
-
-@dataclass(frozen=True, slots=True)
-class AddChild:
-    """See `Supervisor.add_child`."""
-
-    reply: Reply[None]
-    node: Node
-
-
-@dataclass(frozen=True, slots=True)
-class StopChild:
-    """See `Supervisor.stop_child`."""
-
-    reply: Reply[None]
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class RestartChild:
-    """See `Supervisor.restart_child`."""
-
-    reply: Reply[None]
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveChild:
-    """See `Supervisor.remove_child`."""
-
-    reply: Reply[None]
-    name: str
-
-
-Command = AddChild | StopChild | RestartChild | RemoveChild
 
 
 class Keeper(Actor["Command | Ended | RestartDue"]):

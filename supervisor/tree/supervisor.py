@@ -8,18 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 from supervisor.errors import ConfigError, MailboxClosed, NotRunning
 from supervisor.tree.backoff import Backoff
 from supervisor.tree.child import Drain, Limits, Node, OnStall, Restart
-from supervisor.tree.keeper import (
-    AddChild,
-    AutoShutdown,
-    Command,
-    Keeper,
-    RemoveChild,
-    RestartChild,
-    StopChild,
-    Strategy,
-)
+from supervisor.tree.commands import AddChild, Command, RemoveChild, RestartChild, StopChild
+from supervisor.tree.keeper import Keeper
 from supervisor.tree.mailbox import Mailbox
 from supervisor.tree.refs import ActorRef
+from supervisor.tree.strategy import AutoShutdown, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
