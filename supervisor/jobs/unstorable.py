@@ -11,7 +11,7 @@ import decimal
 import enum
 import math
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,13 +31,15 @@ _CONVERTED: Final = (
 _KEY_SHOWN: Final = 40
 
 
-class _Unknown(enum.Enum):
-    """Stands for what a value comes back as where nothing came back."""
-
+class _Absent(enum.Enum):
     UNKNOWN = enum.auto()
+    LOST = enum.auto()
 
 
-UNKNOWN: Final = _Unknown.UNKNOWN
+UNKNOWN: Final = _Absent.UNKNOWN
+"""Stands for what a value comes back as where that could not be found out."""
+
+_LOST: Final = _Absent.LOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def find(value: object, back: object = UNKNOWN, path: str = "args", depth: int =
     `back` is what the handler would get for it, UNKNOWN if that could not be found out. What comes back different is a
     problem too.
     """
+    if back is _LOST:
+        return Problem(path, "the key is not declared, and gets lost", "remove it, or declare it")
     wrong = _reason(value, back, depth)
     if wrong is not None:
         return Problem(path, *wrong)
@@ -141,14 +145,11 @@ def _too_deep(depth: int) -> tuple[str, str] | None:
 
 
 def _container_reason(value: object, back: object) -> tuple[str, str] | None:
-    if back is UNKNOWN:
+    if back is UNKNOWN or (isinstance(back, dict) if isinstance(value, dict) else isinstance(back, type(value))):
         return None
     if isinstance(value, tuple) and isinstance(back, list):
         return "a tuple comes back as a list", "pass a list, or declare the type of the field as a tuple"
-    alike = isinstance(back, dict) if isinstance(value, dict) else isinstance(back, type(value))
-    if not alike or len(value) != len(back):  # type: ignore[arg-type]  # both are containers
-        return f"{_name(value)} comes back different, as {_name(back)}", "declare the type of the field"
-    return None
+    return f"{_name(value)} comes back as {_name(back)}", f"pass {_name(back)}, or declare {_name(value)}"
 
 
 def _record_reason(value: object, back: object) -> tuple[str, str] | None:
@@ -170,9 +171,8 @@ def _differs(value: object, back: object) -> tuple[str, str] | None:
 def _parts(value: object, back: object) -> Iterator[tuple[object, object, object]]:
     """List what a value consists of: a step (`.name`, an index, a key), the part, and what that comes back as."""
     if isinstance(value, dict):
-        come_back = back if isinstance(back, Mapping) else {}
         for key, part in value.items():
-            yield _Key(key), part, come_back.get(key, UNKNOWN)
+            yield _Key(key), part, back.get(key, _LOST) if isinstance(back, dict) else UNKNOWN
     elif isinstance(value, list | tuple):
         row = back if isinstance(back, list | tuple) else (UNKNOWN,) * len(value)
         names = getattr(value, "_fields", range(len(value)))  # a named tuple has names

@@ -89,13 +89,15 @@ class Actor(Generic[M]):
         """
         await self._life.pauses.sleep(seconds, wake)
 
-    def every(self, seconds: float, *, jitter: float = 0.0, wake: Signal | None = None) -> Ticks:
+    def every(self, seconds: float, *, jitter: float = 0.0, spread: float = 0.0, wake: Signal | None = None) -> Ticks:
         """Tick at once and then every `seconds`, or sooner when `wake` is set; end at stop.
 
         `async for _ in self.every(1.0): …`. Ticks keep to a fixed schedule of the monotonic clock;
         those missed while busy are skipped. `jitter` 0.1 moves each by up to ±10 % of the period.
+        With `spread` the first tick comes after a random time of up to so many seconds, so that many
+        hosts that start together do not poll together.
         """
-        return Ticks(self._life, seconds, jitter, wake)
+        return Ticks(self._life, seconds, jitter, spread, wake)
 
     def after(self, seconds: float, message: M) -> Timer:
         """Send `message` to this incarnation in `seconds`. `cancel()` the result to take it back."""

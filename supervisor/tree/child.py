@@ -202,9 +202,7 @@ class Child(Node, Generic[M]):
         except ConfigError as error:
             raise ConfigError(f"child {name!r}: {error}") from None
         if on_stall is OnStall.RESTART and stall_after is None:
-            raise ConfigError(
-                f"child {name!r}: on_stall = RESTART does nothing without stall_after; set it, in seconds"
-            )
+            raise ConfigError(f"child {name!r}: on_stall = RESTART does nothing without stall_after; set it")
         mailbox: Mailbox[M] = Mailbox(name, capacity, overflow)
         super().__init__(
             name,

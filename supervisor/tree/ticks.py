@@ -13,15 +13,18 @@ if TYPE_CHECKING:
 class Ticks:
     """Iterator behind `Actor.every`. A class, not an async generator: nothing is left open on `break`."""
 
-    __slots__ = ("_due", "_jitter", "_life", "_seconds", "_target", "_wake")
+    __slots__ = ("_due", "_jitter", "_life", "_seconds", "_spread", "_target", "_wake")
 
-    def __init__(self, life: Incarnation, seconds: float, jitter: float, wake: Signal | None) -> None:
+    def __init__(self, life: Incarnation, seconds: float, jitter: float, spread: float, wake: Signal | None) -> None:
         if not 0 < seconds < math.inf:
             raise ValueError(f"every({seconds}): the period must be a positive, finite number of seconds")
         if not 0 <= jitter < 1:
             raise ValueError(f"every(jitter={jitter}): a fraction, 0 or more and below 1")
+        if not 0 <= spread < math.inf:
+            raise ValueError(f"every(spread={spread}): a finite number of seconds, 0 or more")
         self._life = life
         self._seconds = seconds
+        self._spread = spread
         self._jitter = jitter
         self._wake = wake
         # The next tick of the schedule, without and with its jitter.
@@ -35,6 +38,8 @@ class Ticks:
         life, clock = self._life, self._life.runtime.clock
         woken = False
         if self._due is None:
+            if self._spread:
+                await life.pauses.sleep(self._spread * life.runtime.random.random(), self._wake)
             self._due = clock.now()
         elif life.stage is None:
             now = clock.now()

@@ -218,4 +218,4 @@ def test_the_longest_backoff_is_what_the_delays_add_up_to(backoff: Backoff, max_
 
 def test_a_restart_on_stall_needs_a_limit() -> None:
     """A child that wants a restart when it stalls must say when it has stalled."""
-    assert "set it, in seconds" in refused(lambda: child(on_stall=OnStall.RESTART))
+    assert "without stall_after; set it" in refused(lambda: child(on_stall=OnStall.RESTART))

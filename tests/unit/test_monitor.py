@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Never
 from supervisor.errors import Stop
 from supervisor.testing import EventLog, FakeClock, Stubborn, crash, running, settle
 from supervisor.tree.child import Child, Restart
+from supervisor.tree.dynamic import DynamicSupervisor
 from supervisor.tree.events import DeadLetter
 from supervisor.tree.monitor import Down
 from supervisor.tree.outcome import Crashed, Normal, Shutdown, Stage
@@ -227,3 +228,21 @@ async def test_a_stopped_watcher_leaves_no_dead_letter() -> None:
     async with running(pair.supervisor, clock=FakeClock(), log=log):
         await pair.watch()
     assert log.of(DeadLetter) == []
+
+
+async def test_a_watcher_forgets_who_is_gone_for_good() -> None:
+    """An actor that watches many short-lived children does not grow with their number."""
+    clock = FakeClock()
+    watcher = Child("watcher", Puppet)
+    pool = DynamicSupervisor("pool")
+    async with running(Supervisor("root", [watcher, pool]), clock=clock):
+        for number in range(20):
+            ref = await pool.start_child(Child(f"c{number}", Puppet))
+
+            async def watch_it(puppet: Puppet, ref: ActorRef[Never] = ref) -> None:
+                puppet.monitor(ref)
+
+            await watcher.ref.tell(Do(watch_it))
+            await settle()
+            await pool.stop_child(f"c{number}")
+        assert not watcher.mailbox.watching

@@ -280,7 +280,7 @@ def test_what_cannot_be_stored_is_refused(value: Any, path: str, reason: str) ->
         pytest.param(Order([Derived("a")]), "args.items[0]", "Derived comes back as Item", id="subclass"),
         pytest.param(Order([], by_name={"k": Item("\0")}), "args.by_name.k.name", "NUL", id="in a dict"),
         pytest.param(Order([], anything=(1,)), "args.anything", "a tuple", id="tuple where anything may be"),
-        pytest.param({"items": []}, "args", "dict comes back different, as Order", id="a dict for a class"),
+        pytest.param({"items": []}, "args", "dict comes back as Order", id="a dict for a class"),
         pytest.param(7, "args", "Expected `object`, got `int`", id="another type altogether"),
     ],
 )
@@ -364,6 +364,13 @@ def test_arguments_for_a_handler_that_takes_none_are_refused() -> None:
         payload.encode(3)  # type: ignore[arg-type]
     with pytest.raises(InvalidPayload, match="unknown field `a`"):
         payload.decode('{"a": 1}')
+
+
+def test_an_undeclared_key_is_refused() -> None:
+    """A key that the type does not declare would get lost on the way, so it is refused."""
+    payload = Payload("note", list[Note])
+    with pytest.raises(InvalidPayload, match=r"args\[0\]\.extra: the key is not declared"):
+        payload.encode([{"text": "a", "extra": 1}])  # type: ignore[typeddict-unknown-key]
 
 
 def test_an_unknown_field_is_let_through() -> None:

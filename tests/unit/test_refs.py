@@ -728,3 +728,23 @@ async def test_only_a_chain_that_bites_its_tail_is_a_cycle(path: list[int]) -> N
     async with running(Supervisor("root", nodes), clock=FakeClock()):
         error = await error_of(nodes[next(rest)].ref, through(rest))
     assert isinstance(error, AskCycle) == (len(set(path)) < len(path))
+
+
+async def test_nobody_waits_for_room_in_its_own_mailbox() -> None:
+    """An actor that tells itself something while its mailbox is full gets MailboxFull: only it could make room."""
+    caught: list[Exception] = []
+
+    async def tell_myself(puppet: Puppet, reply: Reply[object]) -> None:
+        own = puppet._life.node.mailbox
+        try:
+            for _ in range(3):
+                await ActorRef[object](own).tell("note")
+        except MailboxFull as error:
+            caught.append(error)
+        reply.send("done")
+
+    log = EventLog()
+    async with running(Child("x", lambda: Puppet(), capacity=2), clock=FakeClock(), log=log) as ref:  # noqa: PLW0108
+        assert await ref.ask(Please, tell_myself) == "done"
+    assert len(caught) == 1
+    assert "full" in [reason for _, reason in dead(log)]

@@ -494,3 +494,33 @@ async def test_an_actor_that_ends_leaves_no_timer() -> None:
     async with running(loop(body), clock=clock):
         await settle()
     assert clock.pending == 0
+
+
+async def test_hosts_that_start_together_do_not_poll_together() -> None:
+    """With `spread` the first tick comes after a random time within it, and the schedule counts from there."""
+    starts = set[float]()
+    for seed in range(8):
+        clock, times = FakeClock(now=0), list[float]()
+
+        async def body(actor: Loop, clock: FakeClock = clock, times: list[float] = times) -> None:
+            async for _ in actor.every(5.0, spread=1.0):
+                times.append(clock.now())
+
+        async with running(loop(body), clock=clock, seed=seed):
+            await clock.advance(7)
+        assert 0 <= times[0] < 1
+        assert times[1] == pytest.approx(times[0] + 5)
+        starts.add(times[0])
+    assert len(starts) == 8
+
+
+@pytest.mark.parametrize("spread", [-1, math.nan, math.inf])
+async def test_a_spread_must_be_a_time(spread: float) -> None:
+    """A spread that is no span of time is refused with its value."""
+
+    async def body(actor: Loop) -> None:
+        with pytest.raises(ValueError, match="spread"):
+            actor.every(1.0, spread=spread)
+
+    async with running(Child("loop", lambda: Loop(body), restart=Restart.TRANSIENT), clock=FakeClock()):
+        await settle()

@@ -1,0 +1,164 @@
+"""Calls the functions of the schema as a worker does, so that a test of them says only what it is about."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from supervisor.store.migrate import up
+from tests.store.postgres import LIMIT, fresh_database
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+
+    from asyncpg import Connection as _Connection
+    from asyncpg import Record
+
+    Connection = _Connection[Record]
+    Pair = tuple[int, int]
+
+
+async def prepare(dsn: str) -> None:
+    """Bring a database to the newest schema, with one kind of job in it."""
+    await up(dsn)
+    async with session(dsn) as opened:
+        await add_kind(opened, "noop")
+
+
+@contextlib.asynccontextmanager
+async def session(dsn: str) -> AsyncIterator[Connection]:
+    """Give a connection."""
+    opened = await asyncpg.connect(dsn, timeout=LIMIT, command_timeout=3 * LIMIT)
+    try:
+        yield opened
+    finally:
+        await opened.close(timeout=LIMIT)
+
+
+@contextlib.asynccontextmanager
+async def schema() -> AsyncIterator[str]:
+    """Give the DSN of a database with the schema and the kind `noop`."""
+    async with fresh_database(prepare) as dsn:
+        yield dsn
+
+
+@contextlib.asynccontextmanager
+async def connected() -> AsyncIterator[Connection]:
+    """Give a connection to a database of its own with the schema and the kind `noop`."""
+    async with schema() as dsn, session(dsn) as opened:
+        yield opened
+
+
+async def add_kind(
+    opened: Connection, kind: str, *, attempts: int = 3, timeout_s: float = 300.0, essential: bool = False
+) -> None:
+    """Make a kind of job known."""
+    await opened.execute(
+        "INSERT INTO supervisor.job_kinds VALUES ($1, 'default', 'default', $2, $3, true, $4)",
+        kind,
+        attempts,
+        timeout_s,
+        essential,
+    )
+
+
+async def add_worker(opened: Connection, *, lease: float = 3600.0) -> int:
+    """Register a running worker with a lease of so many seconds; return its id."""
+    made = await opened.fetchval(
+        "INSERT INTO supervisor.workers (name, host, pid, version, status, lease_expires_at) "
+        "VALUES (gen_random_uuid()::text, 'host', 1, 'v1', 'RUNNING', "
+        "clock_timestamp() + make_interval(secs => $1)) RETURNING id",
+        lease,
+    )
+    return int(made)
+
+
+async def enqueue(opened: Connection, count: int, *, kind: str = "noop") -> list[int]:
+    """Enqueue so many jobs; return their ids."""
+    rows = await opened.fetch("SELECT id FROM supervisor.enqueue_many($1, $2)", [kind] * count, ["{}"] * count)
+    return [row["id"] for row in rows]
+
+
+async def claim(
+    opened: Connection, worker: int, most: int | None = 10, *, kinds: Sequence[str] = ("noop",), lost: bool = False
+) -> list[Record]:
+    """Claim up to `most` jobs of the default queue, from its start."""
+    return await opened.fetch(
+        "SELECT * FROM supervisor.claim($1, 'default', $2, $3, NULL, NULL, NULL, $4)", worker, list(kinds), most, lost
+    )
+
+
+async def claim_one(opened: Connection, worker: int, *, lost: bool = False) -> Pair:
+    """Claim one job, which must be there; return its id and fence."""
+    (row,) = await claim(opened, worker, 1, lost=lost)
+    return row["id"], row["lock_version"]
+
+
+def pairs_of(rows: Iterable[Record]) -> list[Pair]:
+    """Return the ids and fences of claimed jobs."""
+    return [(row["id"], row["lock_version"]) for row in rows]
+
+
+async def complete(opened: Connection, pairs: Sequence[Pair]) -> set[int]:
+    """End jobs as completed; return those for which the fence held."""
+    return await _ids(opened, "SELECT supervisor.complete($1, $2)", pairs)
+
+
+async def finish(opened: Connection, pairs: Sequence[Pair], status: str, error: str | None = None) -> set[int]:
+    """End jobs with a status; return those for which the fence held."""
+    count = len(pairs)
+    statement = "SELECT supervisor.finish($1, $2, $3, $4, $5)"
+    return await _ids(opened, statement, pairs, [status] * count, [error] * count, [None] * count)
+
+
+async def hand_back(
+    opened: Connection, pairs: Sequence[Pair], reason: str, delay: float | None = 0.0, error: str | None = None
+) -> set[int]:
+    """Give jobs back to run again after so many seconds; return those for which the fence held."""
+    count = len(pairs)
+    statement = "SELECT supervisor.hand_back($1, $2, $3, $4, $5, $6)"
+    return await _ids(opened, statement, pairs, [reason] * count, [delay] * count, [error] * count, [None] * count)
+
+
+async def _ids(opened: Connection, statement: str, pairs: Sequence[Pair], *others: Sequence[object]) -> set[int]:
+    rows = await opened.fetch(statement, [pair[0] for pair in pairs], [pair[1] for pair in pairs], *others)
+    ids = [row[0] for row in rows]
+    assert len(ids) == len(set(ids))
+    return set(ids)
+
+
+async def expire(opened: Connection, worker: int) -> None:
+    """Let the lease of a worker run out."""
+    await opened.execute(
+        "UPDATE supervisor.workers SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE id = $1", worker
+    )
+
+
+async def release(
+    opened: Connection, worker: int, *, most: int = 1000, max_losses: int = 3, past_deadline: bool = False
+) -> dict[int, bool]:
+    """Release what a worker holds; return the ids, each with whether it was quarantined."""
+    rows = await opened.fetch(
+        "SELECT * FROM supervisor.release_lost($1, $2, $3, $4)", worker, most, max_losses, past_deadline
+    )
+    return {row["id"]: row["quarantined"] for row in rows}
+
+
+async def count(opened: Connection, table: str) -> int:
+    """Count the rows of a table."""
+    return int(await opened.fetchval(f"SELECT count(*) FROM supervisor.{table}"))  # noqa: S608 - a name of ours
+
+
+async def together(dsn: str, count: int, work: Callable[[Connection], Awaitable[None]]) -> None:
+    """Do the same work on so many connections at once."""
+
+    async def alone() -> None:
+        async with session(dsn) as opened:
+            await work(opened)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(alone())
