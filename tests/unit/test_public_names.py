@@ -32,4 +32,4 @@ def test_type_checkers_see_the_same_homes() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     """A name that the package does not have fails as it would in any module."""
     with pytest.raises(AttributeError, match="no attribute 'Aktor'"):
-        _ = supervisor.Aktor  # type: ignore[attr-defined]
+        _ = supervisor.Aktor

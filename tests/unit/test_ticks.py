@@ -42,13 +42,19 @@ def loop(body: Body) -> Child[Never]:
 
 
 def ticking(
-    times: list[float], seconds: float, *, work: float = 0, jitter: float = 0, wake: Signal | None = None
+    times: list[float],
+    seconds: float,
+    *,
+    work: float = 0,
+    jitter: float = 0,
+    spread: float = 0,
+    wake: Signal | None = None,
 ) -> Child[Never]:
     """Declare an actor that ticks, notes the seconds since its start, and works for a while."""
 
     async def body(actor: Loop) -> None:
         began = actor.clock.now()
-        async for _ in actor.every(seconds, jitter=jitter, wake=wake):
+        async for _ in actor.every(seconds, jitter=jitter, spread=spread, wake=wake):
             times.append(actor.clock.now() - began)
             if work:
                 await actor.sleep(work)
@@ -501,12 +507,7 @@ async def test_hosts_that_start_together_do_not_poll_together() -> None:
     starts = set[float]()
     for seed in range(8):
         clock, times = FakeClock(now=0), list[float]()
-
-        async def body(actor: Loop, clock: FakeClock = clock, times: list[float] = times) -> None:
-            async for _ in actor.every(5.0, spread=1.0):
-                times.append(clock.now())
-
-        async with running(loop(body), clock=clock, seed=seed):
+        async with running(ticking(times, 5.0, spread=1.0), clock=clock, seed=seed):
             await clock.advance(7)
         assert 0 <= times[0] < 1
         assert times[1] == pytest.approx(times[0] + 5)
