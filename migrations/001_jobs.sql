@@ -44,12 +44,11 @@ CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id);
 -- Everything that cannot run now, with the reason. `due_at` is when it may run again; infinity: when
 -- something else happens.
 CREATE TABLE supervisor.jobs_waiting (
-    LIKE supervisor.jobs INCLUDING DEFAULTS,
+    LIKE supervisor.jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS, -- or one row could stop every promotion
     reason text NOT NULL CHECK (reason IN ('future', 'retry', 'snoozed', 'paused', 'limited', 'blocked')),
     due_at timestamptz NOT NULL,
     PRIMARY KEY (id),
-    CHECK (claimed_by IS NULL AND claimed_at IS NULL AND deadline_at IS NULL),
-    CHECK (attempts < max_attempts)
+    CHECK (claimed_by IS NULL)
 );
 
 CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id);

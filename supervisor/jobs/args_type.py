@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_origin
 
 from msgspec import inspect as shapes
 
@@ -87,6 +87,8 @@ def _refuse(kind: str, path: str, shape: shapes.Type) -> None:
             f"job {kind!r}: {path}: {shape.cls.__name__} is not a type that JSON can hold; "
             "declare a dataclass, a msgspec.Struct, or JSON types (dict, list, str, int, float, bool, None)"
         )
+    if isinstance(shape, shapes.DataclassType) and not dataclasses.is_dataclass(get_origin(shape.cls) or shape.cls):
+        raise ConfigError(f"job {kind!r}: {path}: {shape.cls.__name__} is an attrs class; declare a dataclass")
     if isinstance(shape, shapes.DictType) and not _is_text(shape.key_type):
         raise ConfigError(f"job {kind!r}: {path}: the keys of a JSON object are texts; declare dict[str, …]")
 
@@ -115,4 +117,4 @@ def _is_loose(shape: shapes.Type) -> bool:
 
 
 def _is_blind(cls: type) -> bool:
-    return dataclasses.is_dataclass(cls) and not all(field.compare for field in dataclasses.fields(cls))
+    return not all(field.compare for field in dataclasses.fields(get_origin(cls) or cls))

@@ -11,7 +11,7 @@ LONGEST: Final = 10 * 365 * 86400.0
 """Seconds: ten years. PostgreSQL could add more to a timestamp, but nobody means it."""
 
 SHORTEST: Final = 0.001
-"""Seconds: the shortest time-out that is not a mistake."""
+"""Seconds: the shortest time that is not a mistake."""
 
 MOST_ATTEMPTS: Final = 32767
 """What a `smallint` holds."""

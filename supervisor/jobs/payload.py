@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar, cast
 
 import msgspec
 
-from supervisor.errors import ConfigError, InvalidPayload
+from supervisor.errors import InvalidPayload
 from supervisor.jobs.args_type import shape_of
 from supervisor.jobs.unstorable import MAX_DEPTH, Problem, find
 
@@ -50,10 +50,7 @@ class Payload(Generic[A]):
         self._shape = shape_of(kind, args_type)
         # `None` is stored as an object without fields: it is what a plain SQL enqueue stores, and can grow fields.
         stored: object = Empty | None if args_type in (None, type(None)) else args_type
-        try:
-            decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(cast("type[A]", stored))
-        except TypeError as error:
-            raise ConfigError(f"job {kind!r}: the type of args cannot be decoded: {error}") from error
+        decoder: msgspec.json.Decoder[A] = msgspec.json.Decoder(cast("type[A]", stored))
         self._decode: Callable[[str | bytes], A] = decoder.decode
 
     @property

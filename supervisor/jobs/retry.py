@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from supervisor.errors import ConfigError
-from supervisor.jobs.limits import LONGEST, factor, fraction, seconds
+from supervisor.jobs.limits import LONGEST, SHORTEST, factor, fraction, seconds
 
 if TYPE_CHECKING:
     import random
@@ -35,7 +34,8 @@ class RetryPolicy:
     function: RetryFunction | None = None
 
     def __post_init__(self) -> None:
-        seconds(_OWNER, "first", self.first)
+        if self.first != 0:
+            seconds(_OWNER, "first", self.first, least=SHORTEST)
         seconds(_OWNER, "cap", self.cap)
         factor(_OWNER, "factor", self.factor)
         fraction(_OWNER, "jitter", self.jitter)
@@ -85,13 +85,10 @@ class RetryPolicy:
 
     def plain(self, attempt: int) -> float:
         """Give the delay of the formula after the `attempt`-th failure (1 or more), without jitter."""
-        if self.first == 0:
-            return 0.0
-        # Bounded, so that a large number of attempts cannot overflow a float: the cap is reached long before.
-        growth = math.log(self.cap / self.first) if self.cap > self.first else 0.0
-        if (attempt - 1) * math.log(self.factor) >= growth:
-            return float(self.cap)
-        return float(min(self.cap, self.first * self.factor ** (attempt - 1)))
+        try:
+            return float(min(self.cap, self.first * float(self.factor) ** (attempt - 1)))
+        except OverflowError:  # far beyond any cap, because `first` is not minute
+            return float(self.cap) if self.first else 0.0
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final, cast, get_args, get_type_hints
@@ -70,8 +71,8 @@ def _is_context(parameter: inspect.Parameter, annotation: object) -> bool:
     if annotation is inspect.Parameter.empty:
         return parameter.name == "ctx"
     if isinstance(annotation, Exception):
-        # Imported for type checkers only, which is usual: the name has to do.
-        return str(parameter.annotation).rpartition(".")[2] == "JobContext"
+        # Imported for type checkers only, which is usual: the names have to do.
+        return parameter.name == "ctx" or re.search(r"\bJobContext\b", str(parameter.annotation)) is not None
     options = get_args(annotation) or (annotation,)
     return any(isinstance(each, type) and issubclass(each, JobContext) for each in options)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
+from tests.store.migration_folder import until
 from tests.store.sql_session import (
     add_kind,
     add_worker,
@@ -116,7 +118,7 @@ async def test_modes_let_their_own_jobs_start() -> None:
 
 async def test_a_claim_that_waited_for_a_switch_obeys_it() -> None:
     """A claim that waits while a switch is being changed reads it after the change."""
-    async with schema() as dsn, session(dsn) as operator, session(dsn) as opened:
+    async with schema() as dsn, session(dsn) as operator, session(dsn) as opened, session(dsn) as watcher:
         worker = await add_worker(opened)
         await enqueue(opened, 1)
         change = operator.transaction()
@@ -125,17 +127,13 @@ async def test_a_claim_that_waited_for_a_switch_obeys_it() -> None:
         await operator.execute("UPDATE supervisor.control SET killed = true")
         pending: list[object] = []
 
-        async def waiting(other: Connection) -> None:
-            pending.extend(await claim(other, worker))
+        async def waiting() -> None:
+            pending.extend(await claim(opened, worker))
 
-        async def commit(other: Connection) -> None:
-            query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-            while await other.fetchval(query) == 0:
-                pass
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waiting())
+            await until(watcher, "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
             await change.commit()
-
-        both = iter([waiting, commit])
-        await together(dsn, 2, lambda other: next(both)(other))
         assert pending == []
 
 

@@ -104,9 +104,9 @@ async def test_a_retry_costs_an_attempt_and_the_last_one_fails() -> None:
             (row,) = await claim(opened, worker)
             assert (row["attempts"], row["max_attempts"]) == (attempt, 3)
             assert await hand_back(opened, [(job, row["lock_version"])], "retry", 0.0, f"error {attempt}") == {job}
-        row = await opened.fetchrow("SELECT status, attempts, last_error FROM supervisor.job_history")
-        assert row is not None
-        assert tuple(row) == ("failed", 3, "error 2")
+        ended = await opened.fetchrow("SELECT status, attempts, last_error FROM supervisor.job_history")
+        assert ended is not None
+        assert tuple(ended) == ("failed", 3, "error 2")
         assert (await count(opened, "jobs"), await count(opened, "job_keys")) == (0, 0)
 
 
@@ -158,7 +158,6 @@ async def test_no_delay_is_too_long_to_be_written(delay: float) -> None:
         worker = await add_worker(opened)
         (job,) = await enqueue(opened, 1)
         assert await hand_back(opened, [await claim_one(opened, worker)], "snoozed", delay) == {job}
-        assert await opened.fetchval("SELECT extract(year FROM due_at - now() + now()) FROM supervisor.jobs_waiting") > 0
         assert await opened.fetchval("SELECT due_at < now() + interval '11 years' FROM supervisor.jobs_waiting")
 
 
