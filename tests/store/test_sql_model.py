@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 KINDS = {"noop": 3, "once": 1}
 MAX_LOSSES = 3
-EMPTY = "TRUNCATE supervisor.jobs, supervisor.jobs_waiting, supervisor.job_history, supervisor.job_keys"
+EMPTY = "TRUNCATE supervisor.jobs, supervisor.jobs_waiting, supervisor.job_history, supervisor.job_keys; "
+EMPTY += "ALTER SEQUENCE supervisor.job_ids RESTART"  # the same ids each time, so that an example can be repeated
 STATES = """
 SELECT id, CASE WHEN claimed_by IS NULL THEN 'ready' ELSE 'running' END AS state, lock_version, attempts, interruptions,
        losses, coalesce(claimed_by, 0) AS worker FROM supervisor.jobs
@@ -168,7 +169,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(where=SESSION, most=MOST)
     def promote(self, where: int, most: int) -> None:
-        self.bench.run(self.first.execute("UPDATE supervisor.jobs_waiting SET due_at = clock_timestamp()"))
+        self.bench.run(self.first.execute("UPDATE supervisor.jobs_waiting SET due_at = now()"))
         waiting = {job for job, known in self.jobs.items() if known.state == "waiting"}
         moved = self.bench.run(self.bench.sessions[where].fetchval("SELECT supervisor.promote($1)", most))
         assert moved == min(most, len(waiting))
@@ -211,7 +212,7 @@ class Queue(RuleBasedStateMachine):
         return {job for job, known in self.jobs.items() if known.state == "ready" and (known.losses > 0) == lost}
 
     def _claimed(self, taken: Iterable[Pair], where: int) -> None:
-        for job, version in taken:
+        for job, version in sorted(taken):
             known = self.jobs[job]
             known.state, known.worker = "running", self.workers[where]
             known.version += 1

@@ -41,7 +41,7 @@ def loop(body: Body) -> Child[Never]:
     return Child("loop", lambda: Loop(body))
 
 
-def ticking(
+def ticking(  # noqa: PLR0913 - one place for what tests vary
     times: list[float],
     seconds: float,
     *,
