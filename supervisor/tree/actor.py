@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Generic, Never, TypeVar
 
-from supervisor.tree.inbox import EMPTY
 from supervisor.tree.monitor import watch
 from supervisor.tree.ticks import Ticks
 
@@ -43,16 +42,7 @@ class Actor(Generic[M]):
 
     async def run(self) -> None:
         """Do the work; the default handles every message. Returning ends the actor normally."""
-        # Written out, not `async for`: a coroutine less for every message.
-        inbox = self.inbox
-        while True:
-            message = inbox.take()
-            if message is not EMPTY:
-                await self.handle(message)  # type: ignore[arg-type]
-            elif (waiter := inbox.wait()) is not None:
-                await waiter
-            else:
-                return
+        await self.inbox.serve(self.handle)
 
     async def handle(self, message: M) -> None:
         """React to one message."""

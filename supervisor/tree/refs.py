@@ -110,8 +110,14 @@ class ActorRef(Generic[M_contra]):
         `Overflow.FAIL` and for a message to oneself. Either way the message becomes a dead letter.
         """
         mailbox = self._mailbox
-        if len(mailbox.items) < mailbox.room and mailbox.runtime.tracer is None:
-            mailbox.deliver(message)
+        items = mailbox.items
+        if len(items) < mailbox.room and mailbox.runtime.tracer is None:
+            # What `deliver` does, without the call.
+            items.append(message)
+            if (waiter := mailbox.waiter) is not None:
+                mailbox.waiter = None
+                if not waiter.done():
+                    waiter.set_result(None)
         elif (asker := RUNNING.get()) is not None and asker.mailbox is mailbox and asyncio.current_task() is asker.task:
             # Nobody but itself could make the room that it would wait for.
             mailbox.put_nowait(_wrap(mailbox, message))

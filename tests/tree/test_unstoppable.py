@@ -85,7 +85,10 @@ async def test_an_abandoned_child_takes_the_whole_tree_down(provoke: Provoke, de
     """When a child cannot be stopped its supervisor fails, and so does each above it, without a new incarnation."""
     end, diary = asyncio.Event(), list[str]()
     sibling = Child("sibling", partial(Diarist, diary))
-    bad = Child("bad", lambda: Undying(end), stall_after=30 if provoke is stalls else None, on_stall=OnStall.RESTART)
+    if provoke is stalls:
+        bad = Child("bad", lambda: Undying(end), stall_after=30, on_stall=OnStall.RESTART)
+    else:
+        bad = Child("bad", lambda: Undying(end))
     inner = root = Supervisor("inner", [sibling, bad], Strategy.ONE_FOR_ALL)
     for level in range(depth):
         root = Supervisor(f"level{level}", [Child(f"pal{level}", partial(Diarist, diary)), root])
