@@ -150,7 +150,7 @@ def test_the_limit_is_on_bytes() -> None:
         ("{", "args", "truncated"),
         ("", "args", "truncated"),
         (b"\xff", "args", "invalid"),
-        ('{"anything": ' + "[" * 10_000 + "]" * 10_000 + "}", "args", "recursion"),
+        ('{"anything": ' + "[" * 100_000 + "]" * 100_000 + "}", "args", "recursion"),
     ],
 )
 def test_a_stored_payload_that_does_not_fit_is_named(text: str | bytes, path: str, reason: str) -> None:
