@@ -84,23 +84,20 @@ class Inbox(Generic[M]):
         while True:
             # Nothing but plain messages: the path on which the speed of `tell` is decided.
             while items and not (self.draining or mailbox.control):
-                item = items.popleft()
+                item = items[0]
                 if type(item) is Envelope or type(item) is OwnTimer:
-                    items.appendleft(item)
                     break
+                items.popleft()
                 if mailbox._writers:  # noqa: SLF001 - as in `take`
                     mailbox.wake_writer()
                 self.stamp = now()
                 self._current = item
                 await handle(item)  # type: ignore[arg-type]
-            message = self.take()
-            if not isinstance(message, _Empty):
-                await handle(message)
-                self.done()
-            elif (waiter := self.wait()) is not None:
-                await waiter
-            else:
+            while (message := self.take()) is not EMPTY:
+                await handle(message)  # type: ignore[arg-type]
+            if (waiter := self.wait()) is None:
                 return
+            await waiter
 
     def take(self) -> M | _Empty:
         """Return the next message, or EMPTY, without waiting."""

@@ -167,7 +167,11 @@ class ActorRef(Generic[M_contra]):
             elif self._timeout != math.inf:
                 runtime.expiry[self._timeout].add(loop, future, mailbox)
             if len(mailbox.items) < mailbox.room:
-                mailbox.deliver(envelope)
+                mailbox.items.append(envelope)
+                if (waiter := mailbox.waiter) is not None:
+                    mailbox.waiter = None
+                    if not waiter.done():
+                        waiter.set_result(None)
             else:
                 await mailbox.put(envelope)
             return await future
