@@ -128,7 +128,7 @@ class ActorRef(Generic[M_contra]):
         """Send at once, or raise MailboxFull or MailboxClosed."""
         self._mailbox.put_nowait(_wrap(self._mailbox, message))
 
-    async def ask(
+    async def ask(  # noqa: C901, PLR0912 - written out: a call more would cost every ask
         self,
         message: Callable[Concatenate[Reply[R], P], M_contra],
         *args: P.args,

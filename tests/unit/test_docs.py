@@ -37,8 +37,6 @@ OPERATIONS: Final = Page(ROOT / "docs/operations.md")
 SHUTDOWN: Final = Page(ROOT / "docs/shutdown.md")
 UNIT: Final = ROOT / "deploy/supervisor.service"
 PROGRAM: Final = "$ python -m supervisor"
-# Written from measurements, which come last.
-TO_COME: Final = {ROOT / "docs/performance.md", ROOT / "docs/soak.md"}
 
 
 # --- programs ---------------------------------------------------------------------------------------
@@ -102,7 +100,7 @@ def test_links_lead_somewhere(page: Page) -> None:
             continue
         target, _, anchor = link.partition("#")
         path = (page.path.parent / target).resolve() if target else page.path
-        assert path.exists() or path in TO_COME, link
+        assert path.exists(), link
         assert path.is_relative_to(ROOT), link
         assert not anchor or anchor in Page(path).anchors, link
 
