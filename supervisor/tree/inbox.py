@@ -88,7 +88,7 @@ class Inbox(Generic[M]):
                 if type(item) is Envelope or type(item) is OwnTimer:
                     break
                 items.popleft()
-                if mailbox._writers:  # noqa: SLF001 - as in `take`
+                if mailbox.writers:
                     mailbox.wake_writer()
                 self.stamp = now()
                 self._current = item
@@ -117,7 +117,7 @@ class Inbox(Generic[M]):
             if self.draining:
                 self._left -= 1
                 self.halted = self._left <= 0
-            if mailbox._writers:  # noqa: SLF001
+            if mailbox.writers:
                 mailbox.wake_writer()
             message: object = item
             if type(item) is Envelope or type(item) is OwnTimer:

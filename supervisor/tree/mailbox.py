@@ -82,7 +82,6 @@ class Mailbox(Generic[M]):
     """
 
     __slots__ = (
-        "_writers",
         "alive",
         "capacity",
         "control",
@@ -97,6 +96,7 @@ class Mailbox(Generic[M]):
         "waiting_on",
         "watchers",
         "watching",
+        "writers",
     )
 
     def __init__(self, name: str, capacity: int = DEFAULT_CAPACITY, overflow: Overflow = Overflow.WAIT) -> None:
@@ -119,7 +119,7 @@ class Mailbox(Generic[M]):
         self.alive = False
         self.last_outcome: Outcome | None = None
         self.runtime: Runtime = _DETACHED
-        self._writers: deque[asyncio.Future[None]] | None = None
+        self.writers: deque[asyncio.Future[None]] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
@@ -162,10 +162,10 @@ class Mailbox(Generic[M]):
         self.put_nowait(item)
 
     async def _room_or_closed(self, item: M | Envelope) -> None:
-        if self._writers is None:
-            self._writers = deque()
+        if self.writers is None:
+            self.writers = deque()
         writer = asyncio.get_running_loop().create_future()
-        self._writers.append(writer)
+        self.writers.append(writer)
         if isinstance(item, Envelope) and item.reply is not None:
             item.reply.on_done(partial(resolve, writer))
         try:
@@ -176,8 +176,8 @@ class Mailbox(Generic[M]):
                 self.wake_writer()
             raise
         finally:
-            if writer in self._writers:
-                self._writers.remove(writer)
+            if writer in self.writers:
+                self.writers.remove(writer)
 
     def put_control(self, item: object) -> None:
         """Deliver on the control lane, ahead of every message."""
@@ -190,16 +190,11 @@ class Mailbox(Generic[M]):
 
     def wake_writer(self) -> None:
         """Let one waiting sender look again."""
-        while self._writers:
-            writer = self._writers.popleft()
+        while self.writers:
+            writer = self.writers.popleft()
             if not writer.done():
                 writer.set_result(None)
                 return
-
-    @property
-    def has_writers(self) -> bool:
-        """Whether senders wait for room."""
-        return bool(self._writers)
 
     def open(self, path: str, runtime: Runtime) -> None:
         """Take messages, as part of this tree."""
@@ -210,7 +205,7 @@ class Mailbox(Generic[M]):
     def close(self) -> None:
         """Refuse new messages. What is queued stays for the reader, or for `drain`."""
         self.room = 0
-        while self._writers:
+        while self.writers:
             self.wake_writer()
 
     def drain(self) -> None:

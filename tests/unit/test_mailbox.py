@@ -294,7 +294,7 @@ async def test_a_cancelled_sender_has_sent_nothing() -> None:
         sender.cancel()
         await settle()
         assert sender.cancelled()
-    assert not mailbox.has_writers
+    assert not mailbox.writers
     assert everything(mailbox) == ["a"]
     assert letters.all == []
 
@@ -432,7 +432,7 @@ class Traffic:
         for _ in range(100):
             await settle()
             self.revive(group)
-            if not self.mailbox.has_writers and not len(self.mailbox):
+            if not self.mailbox.writers and not len(self.mailbox):
                 break
         else:
             raise AssertionError(f"seed {self.seed}: senders are stuck beside {len(self.mailbox)} messages")
