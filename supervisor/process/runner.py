@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 def run(root: Supervisor, config: Config) -> int:
     """Run the tree under `root` until it is told to stop, gives up or has done its work; return the exit code.
 
+    To be called in the main thread, which alone may handle signals.
     If something cannot be stopped, the process leaves here and now with `os._exit`, because the
     interpreter would wait for it for ever. Raises ConfigError before anything has started.
     """
