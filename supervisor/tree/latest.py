@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 T = TypeVar("T")
 
@@ -34,14 +34,9 @@ class Latest(Generic[T]):
         if changed is not None:
             changed.set_result(None)
 
-    async def changes(self) -> AsyncIterator[T]:
-        """Yield the present value, then each newer one that is there when the follower comes back."""
-        seen = -1
-        while True:
-            while seen == self._version:
-                await self._next_change()
-            seen = self._version
-            yield self._value
+    def changes(self) -> Changes[T]:
+        """Iterate over the present value, then each newer one that is there when the follower comes back."""
+        return Changes(self)
 
     async def until(self, wanted: Callable[[T], bool]) -> T:
         """Return the first value that is seen, present or to come, for which `wanted` is true.
@@ -49,11 +44,36 @@ class Latest(Generic[T]):
         Like every follower it may miss a value that is replaced at once.
         """
         while not wanted(self._value):
-            await self._next_change()
+            await self.next_change()
         return self._value
 
-    async def _next_change(self) -> None:
+    @property
+    def version(self) -> int:
+        """How many values there have been before this one."""
+        return self._version
+
+    async def next_change(self) -> None:
+        """Wait until there is a newer value."""
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
         # All followers share one future, so a cancelled one must leave it whole: wait, do not await it.
         await asyncio.wait((self._changed,))
+
+
+class Changes(Generic[T]):
+    """Iterator behind `Latest.changes`. A class, not an async generator: nothing is left open on `break`."""
+
+    __slots__ = ("_latest", "_seen")
+
+    def __init__(self, latest: Latest[T]) -> None:
+        self._latest = latest
+        self._seen = -1
+
+    def __aiter__(self) -> Changes[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        while self._seen == self._latest.version:
+            await self._latest.next_change()
+        self._seen = self._latest.version
+        return self._latest.value

@@ -246,7 +246,9 @@ async def test_a_cancel_before_the_first_step_is_recorded() -> None:
         loop: asyncio.AbstractEventLoop,
         coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
         context: contextvars.Context | None = None,
+        **_: object,
     ) -> asyncio.Task[Any]:
+        # The rest of the options are those of later Pythons, such as `eager_start`.
         born: list[asyncio.Task[Any]] = []
         # Scheduled before the task is, so that it runs before the task's first step.
         loop.call_soon(lambda: born[0].get_name() == "root/x" and born[0].cancel())
