@@ -1,25 +1,20 @@
-"""Every event and every log record becomes one line, in the form and at the level that its reader needs."""
+"""Every event becomes one line, at the level that its reader needs."""
 
 from __future__ import annotations
 
 import enum
-import io
 import json
 import logging
 import math
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NoReturn
+from typing import ClassVar
 
 import pytest
-import structlog
 
-from supervisor.config import LogFormat, LogLevel
+from supervisor.config import LogLevel
 from supervisor.errors import GaveUp
-from supervisor.telemetry.logs import EventLogger, configure
-from supervisor.testing import EventLog, FakeClock, crash, running
+from supervisor.testing import EventLog, crash, running
 from supervisor.tree.actor import Actor
 from supervisor.tree.child import Child
 from supervisor.tree.events import (
@@ -36,72 +31,7 @@ from supervisor.tree.events import (
     SupervisorGaveUp,
 )
 from supervisor.tree.outcome import Crashed, ExitAsked, Ignored, Normal, Shutdown, Stage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    Write = Callable[[Event], None]
-
-PATH = "root/shop/mailer"
-HIDDEN = "HUSH"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
-
-
-class Output:
-    """What was written, and the subscriber that writes it."""
-
-    def __init__(self, level: LogLevel = LogLevel.DEBUG, form: LogFormat = LogFormat.JSON) -> None:
-        self.clock = FakeClock()
-        self.stream = io.StringIO()
-        configure(level, form, self.stream)
-        self.write = EventLogger(self.clock.now)
-
-    @property
-    def text(self) -> str:
-        return self.stream.getvalue()
-
-    @property
-    def lines(self) -> list[dict[str, object]]:
-        """Each line as an object, without what every line has."""
-        lines = [json.loads(line) for line in self.text.splitlines()]
-        for line in lines:
-            del line["timestamp"], line["logger"]
-        return lines
-
-
-@pytest.fixture
-def output() -> Output:
-    """Configure logging to JSON lines in memory."""
-    return Output()
-
-
-def _refuse(text: str, card: str) -> NoReturn:
-    del card
-    raise ValueError(text)
-
-
-def error(text: str = "no such order") -> ValueError:
-    """Return an error that has been raised, beside a variable that nobody may see."""
-    card = HIDDEN.lower()
-    try:
-        _refuse(text, card)
-    except ValueError as raised:
-        return raised
+from tests.unit.log_lines.output import HIDDEN, PATH, Output, error
 
 
 @pytest.mark.parametrize(
@@ -337,154 +267,3 @@ def test_an_unknown_event_may_name_its_level_and_carry_an_error(output: Output) 
     (line,) = output.lines
     assert (line["level"], line["reason"]) == ("critical", "ValueError: no such order")
     assert "in _refuse" in str(line["exception"])
-
-
-def test_both_kinds_of_logger_end_in_the_same_lines(output: Output) -> None:
-    """The standard library's loggers and structlog's give the same line for the same words."""
-    logging.getLogger("shop").info("sold %s", "tea", extra={"cents": 250})
-    structlog.get_logger("shop").info("sold %s", "tea", cents=250)
-    assert output.lines == [{"level": "info", "event": "sold tea", "cents": 250}] * 2
-    assert [json.loads(line)["logger"] for line in output.text.splitlines()] == ["shop", "shop"]
-
-
-def test_both_kinds_of_logger_add_the_context(output: Output) -> None:
-    """What a handler has bound to its context is in every line it logs."""
-    with structlog.contextvars.bound_contextvars(order=7):
-        logging.getLogger("shop").info("sold")
-        structlog.get_logger("shop").info("sold")
-    assert [line["order"] for line in output.lines] == [7, 7]
-
-
-def test_both_kinds_of_logger_tell_exceptions_and_stacks(output: Output) -> None:
-    """An exception and a stack are each one field of text, whichever logger has them."""
-    for log in (logging.getLogger("shop"), structlog.get_logger("shop")):
-        try:
-            raise ValueError("no tea")  # noqa: TRY301 - the point
-        except ValueError:
-            log.exception("lost", stack_info=True)
-    for line in output.lines:
-        assert str(line["exception"]).endswith("ValueError: no tea")
-        assert "test_logs.py" in str(line["stack"])
-
-
-@pytest.mark.parametrize(
-    "form", [ValueError("no tea"), (ValueError, ValueError("no tea"), None), (None, None, None), False]
-)
-def test_an_exception_may_be_given_in_any_form(output: Output, form: object) -> None:
-    """`exc_info` takes what the standard library takes."""
-    structlog.get_logger("shop").error("lost", exc_info=form)
-    (line,) = output.lines
-    assert line.get("exception") in {"ValueError: no tea", None}
-
-
-def test_warnings_become_lines(output: Output) -> None:
-    """A Python warning does not break a log of JSON lines."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        configure(LogLevel.DEBUG, LogFormat.JSON, output.stream)
-        warnings.showwarning("old tea", DeprecationWarning, "shop.py", 3)
-    assert "old tea" in str(output.lines[0]["event"])
-
-
-class Rude:
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (1 << 80, str(1 << 80)),
-        ("\udc80", "\udc80"),
-        (Rude(), "<Rude: RuntimeError>"),
-        (math.nan, None),
-        ({1: 2}, "{1: 2}"),
-        (Path("x"), "x"),
-    ],
-)
-def test_no_value_can_break_a_json_line(output: Output, value: object, written: object) -> None:
-    """A value that JSON does not know is written as text, and the line stands."""
-    structlog.get_logger("shop").info("odd", value=value)
-    assert output.lines[0]["value"] == written
-
-
-@pytest.mark.parametrize(
-    ("form", "stream", "human"),
-    [
-        (LogFormat.AUTO, Terminal(), True),
-        (LogFormat.AUTO, io.StringIO(), False),
-        (LogFormat.HUMAN, io.StringIO(), True),
-        (LogFormat.JSON, Terminal(), False),
-    ],
-)
-def test_auto_is_human_on_a_terminal_only(form: LogFormat, stream: io.StringIO, human: bool) -> None:
-    """Without a word people get lines and machines get JSON; either can be asked for."""
-    configure(LogLevel.INFO, form, stream)
-    EventLogger()(ChildStarted(PATH, 2, 0.1))
-    assert stream.getvalue().startswith("{") is not human
-
-
-@pytest.mark.parametrize(
-    ("stream", "no_colour", "coloured"), [(Terminal(), "", True), (Terminal(), "1", False), (io.StringIO(), "", False)]
-)
-def test_colours_are_for_terminals(
-    stream: io.StringIO, no_colour: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Colours appear on a terminal, unless `NO_COLOR` is set."""
-    monkeypatch.setenv("NO_COLOR", no_colour)
-    configure(LogLevel.INFO, LogFormat.HUMAN, stream)
-    EventLogger()(ChildStarted(PATH, 2, 0.1))
-    assert ("\033[" in stream.getvalue()) is coloured
-
-
-def test_a_human_line_is_short() -> None:
-    """A line for people: time of day, level, event, path, fields."""
-    output = Output(form=LogFormat.HUMAN)
-    output.write(ChildExited(PATH, 2, Normal()))
-    logging.getLogger("shop").warning("no %s", "tea")
-    lines = [line.split(maxsplit=1)[1] for line in output.text.splitlines()]
-    assert lines == [
-        "[debug    ] child_exited     root/shop/mailer generation=2 outcome=normal",
-        "[warning  ] no tea           logger=shop",
-    ]
-
-
-def test_a_human_traceback_stands_below_its_line() -> None:
-    """The traceback keeps its lines, so that people can read it."""
-    output = Output(form=LogFormat.HUMAN)
-    output.write(ChildExited(PATH, 1, Crashed(error())))
-    lines = output.text.splitlines()
-    assert lines[1] == "Traceback (most recent call last):"
-    assert lines[-1] == "ValueError: no such order"
-
-
-def test_nothing_can_take_over_the_terminal() -> None:
-    """Control characters from elsewhere are shown, not obeyed, and one value stays on one line."""
-    output = Output(form=LogFormat.HUMAN)
-    output.write(ChildExited(PATH, 1, Crashed(error("red \033[31m"))))
-    logging.getLogger("shop").error("clear \033[2J", extra={"note": "two\nlines \033[2J"})
-    assert "\033" not in output.text
-    assert "red \\x1b[31m" in output.text
-    assert "note='two\\nlines \\x1b[2J'" in output.text
-
-
-def test_a_second_configuration_replaces_the_first() -> None:
-    """No line is written twice, neither by us nor by a handler of `basicConfig`."""
-    root = logging.getLogger()
-    root.addHandler(logging.StreamHandler(sys.stderr))
-    first, second = Output(), Output()
-    logging.getLogger("shop").info("sold")
-    assert first.text == ""
-    assert len(second.lines) == 1
-    assert [handler for handler in root.handlers if type(handler) is logging.StreamHandler] == []
-
-
-def test_other_handlers_stay(tmp_path: Path) -> None:
-    """A handler that the user's code made for a file keeps what it gets."""
-    handler = logging.FileHandler(tmp_path / "shop.log")
-    logging.getLogger().addHandler(handler)
-    output = Output()
-    logging.getLogger("shop").info("sold")
-    handler.close()
-    assert "sold" in (tmp_path / "shop.log").read_text()
-    assert len(output.lines) == 1
