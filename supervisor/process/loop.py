@@ -41,7 +41,8 @@ def drive(
             loop.run_until_complete(task)
         except (SystemExit, KeyboardInterrupt) as error:
             if isinstance(asked := classify(error, None), ExitAsked):
-                exit_asked(asked)
+                # On the loop, which does not run at this moment: what follows sets timers.
+                loop.call_soon(exit_asked, asked)
         except RuntimeError:
             if task.done():
                 break

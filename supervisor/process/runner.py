@@ -108,6 +108,9 @@ class _Process:
 
     async def _run_tree(self) -> int:
         began = time.monotonic()
+        if self._shutdown.began is not None:
+            # Told to stop before there was anything to stop: the tree would not hear of it any more.
+            return self._shutdown.exit_code or ExitCode.CLEAN
         try:
             await self._tree.start()
         except StartFailed as error:

@@ -40,7 +40,8 @@ class Signals:
         self._received += 1
         name = signal.Signals(number).name
         if self._received >= _THIRD or self._loop.is_closed():
-            os.write(2, f"third signal, {name}: leaving at once\n".encode())
+            which = "third signal" if self._received >= _THIRD else "signal while leaving"
+            os.write(2, f"{which}, {name}: leaving at once\n".encode())
             os._exit(_SHELL_OFFSET + number)
         elif self._received == 1:
             self._loop.call_soon_threadsafe(self._shutdown.begin, name)

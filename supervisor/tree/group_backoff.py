@@ -38,8 +38,3 @@ class GroupBackoff:
         for member in self.members:
             if member.backoff is self:
                 member.backoff = None
-
-    @property
-    def pending(self) -> bool:
-        """Whether anybody still waits."""
-        return any(member.backoff is self for member in self.members)

@@ -19,7 +19,7 @@ class NodeSnapshot:
     """One node at one moment. Ages are in seconds.
 
     `kind` is the actor's class, or the supervisor's strategy; `stage` the stage of a stop under way;
-    `idle_for` the age of the last progress; `busy` whether it is inside a message or tick now.
+    `last_progress` the age of the last progress; `busy` whether it is inside a message or tick now.
     """
 
     path: str
