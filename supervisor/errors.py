@@ -86,6 +86,44 @@ class DatabaseStartTimeout(DatabaseStartFailed, TimeoutError):
     """The embedded PostgreSQL was not ready within its limit."""
 
 
+class DatabaseUnavailable(SupervisorError):
+    """The database cannot be reached, or did not answer in time; the same call may succeed later.
+
+    `unknown`: the statement was under way, so that it may have been carried out all the same.
+    """
+
+    def __init__(self, message: str, *, unknown: bool = False) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class StatementRefused(SupervisorError):
+    """The database refused a statement: `sqlstate` is its five-character code, `hint` its remedy if it gave one."""
+
+    def __init__(self, sqlstate: str, message: str, hint: str | None = None) -> None:
+        super().__init__(sqlstate, message, hint)  # all of them, so that the error can be pickled
+        self.sqlstate, self.message, self.hint = sqlstate, message, hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.sqlstate})" + (f"; {self.hint}" if self.hint else "")
+
+
+class LeaseLost(SupervisorError):
+    """The job is no longer this run's: somebody stopped it, or its worker was taken for dead. Nothing was written."""
+
+
+class StepMismatch(SupervisorError):
+    """A handler asks for other steps than an earlier run of the job recorded; its results cannot be replayed."""
+
+
+class StepUnresolved(SupervisorError):
+    """An `at_most_once` step was begun by a run that never said how it ended; a person has to say it."""
+
+
+class EnqueueRefused(SupervisorError, ValueError):
+    """A job that cannot be enqueued; the message names the field, the value and the remedy. Nothing was written."""
+
+
 class Stop(Exception):
     """Raised by an actor to end normally from any depth; its restart policy decides what follows."""
 
