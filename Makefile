@@ -19,11 +19,11 @@ SOURCES = $(foreach folder,$(FOLDERS),$(if $(wildcard $(folder)/*.py $(folder)/*
 .DEFAULT_GOAL := help
 .SILENT:
 .SUFFIXES:
-.PHONY: help venv run test soak bench lint format lock clean
+.PHONY: help venv run test soak bench bench-peers lint format lock clean
 
 help: ## list the targets
 	echo "usage: make TARGET"
-	sed -n 's/^\([a-z][a-z]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 12
+	sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 12
 
 venv: $(STAMP) ## create .venv from the locked requirements (PYTHON=path picks the interpreter of a new one)
 
@@ -42,6 +42,9 @@ soak: venv ## run the long random tests (SEED=n repeats a run)
 
 bench: venv ## run the benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-peers: venv ## measure our queue beside graphile-worker, pg-boss, PgQueuer and Procrastinate (needs npm)
+	$(BIN)/python -m benchmarks.peers --svg docs/queue-benchmark.svg $(ARGS)
 
 lint: venv ## check style, format and types
 	$(BIN)/ruff check --quiet $(SOURCES)
