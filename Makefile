@@ -23,12 +23,12 @@ SOURCES = $(foreach folder,$(FOLDERS),$(if $(wildcard $(folder)/*.py $(folder)/*
 
 help: ## list the targets
 	echo "usage: make TARGET"
-	sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 12
+	sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 venv: $(STAMP) ## create .venv from the locked requirements (PYTHON=path picks the interpreter of a new one)
 
-run: venv ## start the example program
-	exec $(BIN)/python -m supervisor run --app examples.tree:app $(ARGS)
+run: venv ## charge 3,000 orders, kill the worker in the middle, count (ARGS=--once ends then)
+	exec $(BIN)/python -m examples.orders $(ARGS)
 
 test: venv ## run the tests, two at a time (TESTS=path, ARGS="-k name")
 	$(BIN)/python -m pytest -n 2 --dist loadgroup $(TESTS) $(ARGS) </dev/null

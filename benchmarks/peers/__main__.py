@@ -32,6 +32,7 @@ class Result:
     """All rounds of one contestant."""
 
     contestant: Contestant
+    jobs: int
     enqueues: list[Costs] = field(default_factory=list)
     drains: list[Costs] = field(default_factory=list)
     latency: Costs | None = None
@@ -43,7 +44,7 @@ class Result:
 
     def cells(self, ours: Result) -> tuple[str, ...]:
         """One line of the table."""
-        jobs, rates = self.contestant.jobs, self.rates()
+        jobs, rates = self.jobs, self.rates()
         ratios = [one / other for one, other in zip(ours.rates(), rates, strict=True)]
         drains = statistics.median(rates)
         latency = "–" if self.latency is None else f"{self.latency.said['p50']:.2f} / {self.latency.said['p99']:.2f}"
@@ -62,7 +63,7 @@ class Result:
         """Everything that was measured, for machines."""
         return {
             "label": self.contestant.label,
-            "jobs": self.contestant.jobs,
+            "jobs": self.jobs,
             "order": dict(self.contestant.order),
             "enqueue": [dict(costs.said) for costs in self.enqueues],
             "drain": [{**costs.said, "server_cpu": costs.server_cpu, "wal_bytes": costs.wal} for costs in self.drains],
@@ -84,7 +85,7 @@ HEADINGS: Final = (
 
 async def measure(runs: int, scale: float, contestants: Sequence[Contestant], *, latency: bool) -> list[Result]:
     """Measure all contestants in turn, `runs` times."""
-    results = [Result(contestant) for contestant in contestants]
+    results = [Result(each, max(1000, round(each.jobs * scale))) for each in contestants]
     async with arena() as server:
         for database in dict.fromkeys(contestant.database for contestant in contestants):
             await server.create(database)
@@ -93,7 +94,7 @@ async def measure(runs: int, scale: float, contestants: Sequence[Contestant], *,
         for number in range(1, runs + 1):
             for result in results:
                 _say(f"run {number} of {runs}: {result.contestant.label}")
-                await _one(server, result, scale)
+                await _one(server, result)
         for result in results if latency else ():
             _say(f"latency: {result.contestant.label}")
             await server.clean(result.contestant)
@@ -101,8 +102,8 @@ async def measure(runs: int, scale: float, contestants: Sequence[Contestant], *,
     return results
 
 
-async def _one(server: Arena, result: Result, scale: float) -> None:
-    contestant, jobs = result.contestant, max(1000, round(result.contestant.jobs * scale))
+async def _one(server: Arena, result: Result) -> None:
+    contestant, jobs = result.contestant, result.jobs
     await server.clean(contestant)
     result.enqueues.append(await server.round(contestant, "enqueue", most=jobs, batch=_BATCH))
     await server.settle(contestant.database)
