@@ -25,7 +25,7 @@ CREATE TABLE supervisor.jobs (
     losses        smallint NOT NULL DEFAULT 0,      -- its worker died
     changes       boolean NOT NULL DEFAULT true,    -- false: also runs in mode observe_only
     essential     boolean NOT NULL DEFAULT false,   -- true: also runs in mode safe_mode
-    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0 AND timeout_s <= 31622400), -- a year; NaN is above it
+    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0 AND timeout_s <= 315360000), -- ten years; NaN is above it
     trace_parent  text,
     last_error    text,
     traceback     text,
@@ -39,7 +39,9 @@ CREATE TABLE supervisor.jobs (
     CONSTRAINT jobs_attempts_end CHECK (attempts < max_attempts)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
-CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id);
+-- A job that was lost with a worker before is for the quarantine lane alone, so it has an index of its own.
+CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id) WHERE losses = 0;
+CREATE INDEX jobs_suspects ON supervisor.jobs (queue, losses, priority, run_at, id) WHERE losses > 0;
 
 -- Everything that cannot run now, with the reason. `due_at` is when it may run again; infinity: when
 -- something else happens.
@@ -70,6 +72,7 @@ CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEF
 CREATE INDEX job_history_id ON supervisor.job_history
     USING brin (job_id) WITH (pages_per_range = 32);
 CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, job_id) WHERE status <> 'completed';
+CREATE INDEX job_history_ended_id ON supervisor.job_history (job_id) WHERE status <> 'completed';
 
 -- One live job for each unique key, over both tables; the finish removes the row.
 CREATE TABLE supervisor.job_keys (
@@ -85,7 +88,7 @@ CREATE TABLE supervisor.job_kinds (
     queue        text NOT NULL,
     service      text NOT NULL,
     max_attempts smallint NOT NULL CHECK (max_attempts >= 1),
-    timeout_s    real NOT NULL CHECK (timeout_s > 0 AND timeout_s <= 31622400),
+    timeout_s    real NOT NULL CHECK (timeout_s > 0 AND timeout_s <= 315360000),
     changes      boolean NOT NULL,
     essential    boolean NOT NULL,
     updated_at   timestamptz NOT NULL DEFAULT clock_timestamp()

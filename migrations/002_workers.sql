@@ -3,7 +3,7 @@
 
 CREATE TABLE supervisor.workers (
     id                bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    name              text NOT NULL UNIQUE,          -- host, pid, start time and a random part: unique for each boot
+    name              text NOT NULL,                 -- host, pid, start time and a random part: unique for each boot
     host              text NOT NULL,
     pid               integer NOT NULL,
     worker_type       text NOT NULL DEFAULT 'worker',
@@ -14,8 +14,6 @@ CREATE TABLE supervisor.workers (
     last_heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     lease_expires_at  timestamptz NOT NULL,
     stopped_at        timestamptz,
-    -- When a lost worker's jobs were last looked for; a claim may have been under way when it was lost.
-    swept_at          timestamptz,
     -- The earliest deadline among the jobs it runs, as of its last heartbeat.
     oldest_deadline   timestamptz,
     -- The queues on which it sleeps: only these are worth a NOTIFY.
@@ -23,4 +21,6 @@ CREATE TABLE supervisor.workers (
     metadata          jsonb NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 20);
 
+-- A process whose row was lost registers anew under its name; no two that live have the same.
+CREATE UNIQUE INDEX workers_name ON supervisor.workers (name) WHERE status IN ('STARTING', 'RUNNING', 'STOPPING');
 CREATE INDEX workers_alive ON supervisor.workers (id) WHERE status IN ('STARTING', 'RUNNING', 'STOPPING');

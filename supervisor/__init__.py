@@ -1,4 +1,4 @@
-"""A supervision tree of asyncio actors: the public names, and nothing else.
+"""Actors under supervision, and jobs that are never lost: the public names, and nothing else.
 
 They are loaded when first used: `python -m supervisor --help` and tools that only look at the package
 need not wait for asyncio and the whole tree.
@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from supervisor.app import App
     from supervisor.errors import Ignore, Stop
+    from supervisor.jobs.client import Client
+    from supervisor.jobs.context import JobContext
+    from supervisor.jobs.enqueued import Enqueued, EnqueuedMany
+    from supervisor.jobs.job import Job, job
+    from supervisor.jobs.outcomes import Discard, Retry, Snooze
+    from supervisor.jobs.retry import RetryPolicy
     from supervisor.tree.actor import Actor
     from supervisor.tree.backoff import Backoff
     from supervisor.tree.child import Child, Drain, OnStall, Restart
@@ -31,21 +37,31 @@ _HOMES = {
     "AutoShutdown": "tree.strategy",
     "Backoff": "tree.backoff",
     "Child": "tree.child",
+    "Client": "jobs.client",
+    "Discard": "jobs.outcomes",
     "Down": "tree.monitor",
     "Drain": "tree.child",
     "DynamicSupervisor": "tree.dynamic",
+    "Enqueued": "jobs.enqueued",
+    "EnqueuedMany": "jobs.enqueued",
     "Ignore": "errors",
     "Inbox": "tree.inbox",
+    "Job": "jobs.job",
+    "JobContext": "jobs.context",
     "Latest": "tree.latest",
     "Mailbox": "tree.mailbox",
     "OnStall": "tree.child",
     "Overflow": "tree.mailbox",
     "Reply": "tree.refs",
     "Restart": "tree.child",
+    "Retry": "jobs.outcomes",
+    "RetryPolicy": "jobs.retry",
     "Signal": "tree.signal",
+    "Snooze": "jobs.outcomes",
     "Stop": "errors",
     "Strategy": "tree.strategy",
     "Supervisor": "tree.supervisor",
+    "job": "jobs.job",
 }
 
 __all__ = [
@@ -55,21 +71,31 @@ __all__ = [
     "AutoShutdown",
     "Backoff",
     "Child",
+    "Client",
+    "Discard",
     "Down",
     "Drain",
     "DynamicSupervisor",
+    "Enqueued",
+    "EnqueuedMany",
     "Ignore",
     "Inbox",
+    "Job",
+    "JobContext",
     "Latest",
     "Mailbox",
     "OnStall",
     "Overflow",
     "Reply",
     "Restart",
+    "Retry",
+    "RetryPolicy",
     "Signal",
+    "Snooze",
     "Stop",
     "Strategy",
     "Supervisor",
+    "job",
 ]
 
 

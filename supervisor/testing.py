@@ -1,4 +1,4 @@
-"""A kit for testing actors: run one in a test, turn the clock, wait for events, inject crashes.
+"""A kit for testing actors and jobs: run one in a test, turn the clock, wait for events, inject crashes.
 
 Everything is a context manager or a plain object, for use inside the test's body: an async fixture
 would run in another task, which cancel scopes do not survive (pytest-asyncio issue 1191).
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Never, TypeVar, overload
 import anyio
 
 from supervisor.errors import SupervisorError
+from supervisor.jobs.trial import JobRun, run_job
 from supervisor.tree.actor import Actor
 from supervisor.tree.clock import NEVER
 from supervisor.tree.mailbox import Injected
@@ -39,10 +40,12 @@ __all__ = [
     "Blocking",
     "EventLog",
     "FakeClock",
+    "JobRun",
     "Shielded",
     "Slow",
     "Stubborn",
     "crash",
+    "run_job",
     "running",
     "settle",
 ]

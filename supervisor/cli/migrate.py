@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,10 +13,10 @@ from supervisor.process.exit_code import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from supervisor.config import Config
     from supervisor.store.migrate import Entry, Progress, Report, Status
 
 _COLOURS: Final = {"applied": "green", "pending": "yellow", "unfinished": "yellow"}
-_SETTINGS: Final = ("direct_database_url", "database_url")
 
 
 class Action(StrEnum):
@@ -42,10 +41,16 @@ def migrate(
     """
     if dry_run and action is not Action.UP:
         raise typer.BadParameter(f"--dry-run goes with `up`; `{action}` changes nothing anyway")
-    raise typer.Exit(migrate_database(_database_url(), action, dry_run=dry_run, as_json=as_json))
+    from supervisor.config import load
+
+    settings = load()
+    code = migrate_database(_url(settings), action, schema=settings.schema, dry_run=dry_run, as_json=as_json)
+    raise typer.Exit(code)
 
 
-def migrate_database(url: str, action: Action, *, dry_run: bool = False, as_json: bool = False) -> ExitCode:
+def migrate_database(
+    url: str, action: Action, *, schema: str = "supervisor", dry_run: bool = False, as_json: bool = False
+) -> ExitCode:
     """Do it to the database of this URL, and return the exit code. Raises ConfigError for a URL that cannot be."""
     import asyncio
 
@@ -53,9 +58,9 @@ def migrate_database(url: str, action: Action, *, dry_run: bool = False, as_json
 
     try:
         if action is Action.UP:
-            _show_report(asyncio.run(up(url, dry_run=dry_run, progress=_show_progress)), as_json=as_json)
+            _show_report(asyncio.run(up(url, schema=schema, dry_run=dry_run, progress=_show_progress)), as_json=as_json)
             return ExitCode.CLEAN
-        found = asyncio.run(status(url) if action is Action.STATUS else verify(url))
+        found = asyncio.run(status(url, schema=schema) if action is Action.STATUS else verify(url, schema=schema))
     except MigrationError as error:
         typer.echo(f"supervisor: {error}", err=True)
         return ExitCode.NO_START if error.transient else ExitCode.CONFIG
@@ -63,21 +68,16 @@ def migrate_database(url: str, action: Action, *, dry_run: bool = False, as_json
     return ExitCode.CONFIG if found.problems else ExitCode.CLEAN
 
 
-def _database_url() -> str:
+def _url(settings: Config) -> str:
     """Find the URL: the direct one first, for migrations cannot go through a transaction pooler."""
-    from supervisor.config import Secret, load
-
-    settings = load()
-    for name in _SETTINGS:
-        value: object = getattr(settings, name, None)
-        if value is not None:
-            return value.reveal() if isinstance(value, Secret) else str(value)
-    if url := os.environ.get("DATABASE_URL"):
-        return url
-    raise ConfigError(
-        "database_url is not set: there is nothing to migrate\n"
-        "  remedy: set DATABASE_URL, as in postgresql://user@host/database"
-    )
+    url = settings.direct_database_url or settings.database_url
+    if url is None:
+        raise ConfigError(
+            "database_url is not set: there is nothing to migrate\n"
+            "  remedy: set DATABASE_URL, as in postgresql://user@host/database; a process that starts its own "
+            "PostgreSQL migrates it by itself"
+        )
+    return url.reveal()
 
 
 def _show_progress(progress: Progress) -> None:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer.main import get_command
 
+from supervisor.cli.enqueue import enqueue
 from supervisor.cli.help_page import Command, Group
+from supervisor.cli.jobs import jobs
 from supervisor.cli.migrate import migrate
+from supervisor.cli.queue import queue
 from supervisor.cli.run import Run, run
 from supervisor.cli.tree import tree
 from supervisor.errors import ConfigError
@@ -53,6 +56,9 @@ def _program() -> typer.Typer:
     program.command(cls=Run)(run)
     program.command(cls=Command)(tree)
     program.command(cls=Command)(migrate)
+    program.command(cls=Command)(enqueue)
+    program.add_typer(jobs, name="jobs")
+    program.add_typer(queue, name="queue")
     return program
 
 
@@ -75,4 +81,4 @@ def _options(
         bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Run asyncio actors under supervision, and look at them while they run."""
+    """Run jobs and actors under supervision, and look at them while they run."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypeVar, TypeVarTuple, overload
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
+
+    from supervisor.jobs.sync_context import SyncContext
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -42,26 +44,78 @@ class Connection(Protocol):
 class JobContext(ABC):
     """The running job, as its handler sees it; valid until the handler ends.
 
-    id: the job's. attempt: 1 for the first run; runs that were interrupted by a stop do not count. lock_version: the
-    fence of this run; a write that carries an older one is refused. tenant: whose job it is, if anybody's. deadline:
-    the reading of `time.monotonic()` in seconds at which the handler is cancelled.
+    After that, and once the job is no longer this run's, every method raises LeaseLost. The methods are for handlers on
+    the event loop; a plain `def` handler, which runs in a thread, finds them in `sync`.
     """
 
     __slots__ = ()
 
-    id: int
-    attempt: int
-    lock_version: int
-    tenant: str | None
-    deadline: float
-
+    @property
     @abstractmethod
-    async def step(self, name: str, fn: Callable[[*Ts], Awaitable[R]], *args: *Ts, mode: StepMode = "idempotent") -> R:
+    def id(self) -> int:
+        """The job's id."""
+
+    @property
+    @abstractmethod
+    def attempt(self) -> int:
+        """1 for the first run; runs that were interrupted by a stop do not count."""
+
+    @property
+    @abstractmethod
+    def lock_version(self) -> int:
+        """The fence of this run; a write that carries an older one is refused."""
+
+    @property
+    @abstractmethod
+    def tenant(self) -> str | None:
+        """Whose job it is, if anybody's."""
+
+    @property
+    @abstractmethod
+    def deadline(self) -> float:
+        """The reading of `time.monotonic()` in seconds at which the handler is cancelled."""
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[[*Ts], Awaitable[R]],
+        *args: *Ts,
+        mode: Literal["idempotent", "at_most_once"] = "idempotent",
+        result: type[R] | None = None,
+    ) -> R: ...
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[[Connection, *Ts], Awaitable[R]],
+        *args: *Ts,
+        mode: Literal["transactional"],
+        result: type[R] | None = None,
+    ) -> R: ...
+    @abstractmethod
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[R]],
+        *args: object,
+        mode: StepMode = "idempotent",
+        result: type[R] | None = None,
+    ) -> R:
         """Run `fn(*args)` once for this job and remember its result: a later attempt gets the result without a call.
 
-        `name` must be unique in the handler; the result must be JSON. After a crash in the middle, `idempotent` calls
-        `fn` again; `at_most_once` does not, and parks the job until a person says what happened; `transactional` takes
-        a function that writes only to the job's own database. An error of `fn` passes through and is not remembered.
+        `name` must be unique in the handler, and the steps of a job must come in the same order in each attempt. After
+        a crash in the middle, `idempotent` calls `fn` again; `at_most_once` does not, and parks the job until a person
+        says what happened; `transactional` calls `fn(connection, *args)` in a transaction that also records the result,
+        for writes to the job's own database. An error of `fn` passes through and is not remembered.
+
+        The result must be JSON: None, bool, int, float, str, lists and dicts of them. For a dataclass, a msgspec.Struct
+        or a tuple name its type in `result`; JSON alone would give back a dict or a list, so without it they are
+        refused. What is returned has been through JSON, in the first run too, so that every run sees the same.
+
+        Raises StepMismatch if an earlier attempt recorded other steps, StepUnresolved if it began this one and never
+        said how it ended (let it pass: the job is then parked), InvalidPayload for a result that cannot be stored,
+        LeaseLost.
         """
 
     def idempotency_key(self, name: str) -> str:
@@ -75,17 +129,22 @@ class JobContext(ABC):
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
         """Open a transaction in which the handler's writes and the job's completion commit together, or not at all.
 
-        It must be the last thing that the handler does: after it the job is completed. If the lease was lost, nothing
-        commits and the exit of the block raises.
+        It must be the last thing that the handler does: after it the job is completed, whatever follows. If the lease
+        was lost, nothing commits, and entering or leaving the block raises LeaseLost.
         """
 
     @abstractmethod
     async def extend(self, seconds: float) -> None:
-        """Move the deadline to `seconds` from now (finite, more than 0); raises if the lease was lost."""
+        """Move the deadline to `seconds` from now (finite, more than 0); raises LeaseLost if the lease was lost."""
 
     @abstractmethod
     async def progress(self, done: int, total: int | None = None) -> None:
-        """Tell people how far the job is. Cheap: what is said too often is written only from time to time."""
+        """Tell people how far the job is. Cheap: of what is said within a second, the last is written."""
+
+    @property
+    def sync(self) -> SyncContext:
+        """The same for a plain `def` handler: `ctx.sync.step(…)` waits in the handler's thread."""
+        raise NotImplementedError(f"{type(self).__name__} has no event loop to reach from a thread")
 
 
 def idempotency_key(job_id: int, name: str, *, namespace: str = "") -> str:

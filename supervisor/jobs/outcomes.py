@@ -10,7 +10,7 @@ from asyncio import CancelledError
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, assert_never
 
-from supervisor.errors import ConfigError, UnexpectedCancel
+from supervisor.errors import ConfigError, StepUnresolved, UnexpectedCancel
 from supervisor.jobs.error_text import summary, traceback_of
 from supervisor.jobs.limits import seconds
 from supervisor.jobs.retry import DEFAULT, RetryPolicy, leaves
@@ -67,7 +67,7 @@ class Cancelled(enum.Enum):
 
 
 class Action(enum.Enum):
-    """What to do with the job. The values are what the database calls it."""
+    """What to do with the job. The values are what the database calls it. BLOCK: it waits for a person."""
 
     COMPLETE = "completed"
     RETRY = "retry"
@@ -75,6 +75,7 @@ class Action(enum.Enum):
     FAIL = "failed"
     DISCARD = "discarded"
     INTERRUPTED = "interrupted"
+    BLOCK = "blocked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,8 @@ class Decision:
     traceback: str | None = None
     is_ours: bool = True
 
+
+_SPOKEN: Final = Retry | Snooze | Discard | StepUnresolved
 
 COMPLETED: Final = Decision(Action.COMPLETE)
 INTERRUPTED: Final = Decision(Action.INTERRUPTED)
@@ -125,6 +128,8 @@ def decide(
             return Decision(Action.SNOOZE, after)
         case Discard(reason=reason):
             return Decision(Action.DISCARD, error=summary(error) if reason else None)
+        case StepUnresolved() as unresolved:
+            return Decision(Action.BLOCK, error=summary(unresolved), traceback=traceback_of(error))
         case Retry() as asked:
             return _again(attempt, asked, error, random)
         case None:
@@ -173,17 +178,17 @@ def _again(attempt: Attempt, asked: Retry, error: BaseException, random: random.
     return Decision(Action.RETRY, asked.after, summary(asked), traceback_of(error))
 
 
-def _spoken(error: BaseException) -> Retry | Snooze | Discard | None:
+def _spoken(error: BaseException) -> Retry | Snooze | Discard | StepUnresolved | None:
     """Find the control exception that a handler ended with, also from inside a task group.
 
     A group speaks only if all else in it are cancels: an error beside a `Snooze` must not go unseen.
     """
-    if isinstance(error, Retry | Snooze | Discard):
+    if isinstance(error, _SPOKEN):
         return error
     if not isinstance(error, BaseExceptionGroup):
         return None
     others = [leaf for leaf in leaves(error) if not isinstance(leaf, CancelledError)]
-    if len(others) == 1 and isinstance(others[0], Retry | Snooze | Discard):
+    if len(others) == 1 and isinstance(others[0], _SPOKEN):
         return others[0]
     return None
 

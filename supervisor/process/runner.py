@@ -25,6 +25,7 @@ from supervisor.process.signals import Signals
 from supervisor.process.status import Status
 from supervisor.process.systemd import Notifier
 from supervisor.process.watchdog import LoopBlock, LoopWatchdog
+from supervisor.telemetry import otlp
 from supervisor.telemetry.logs import EventLogger, configure
 from supervisor.tree.outcome import Crashed
 from supervisor.tree.runtime import Runtime
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 THREADS: Final = 1.0
 """Seconds that threads get to end after a shutdown that was in time."""
+LATE_FLUSH: Final = 0.5
+"""Seconds that the last spans get after a shutdown that used up its time."""
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +78,7 @@ class _Process:
 
     def __init__(self, root: Supervisor, config: Config, loop: asyncio.AbstractEventLoop) -> None:
         self.left: list[str] = []
+        self._exporting = otlp.set_up()
         self._config = config
         self._deadman: DeadMan = CDeadMan()
         self._notifier = Notifier.take(os.environ)
@@ -153,6 +157,8 @@ class _Process:
                 code = ExitCode.ABANDONED
         asked = code == self._shutdown.exit_code
         meaning = "The code that an actor asked for." if asked else ExitCode(code).meaning
+        if self._exporting is not None:
+            self._exporting.flush(min(otlp.FLUSH, max(self._shutdown.end_by - time.monotonic(), LATE_FLUSH)))
         self._logger.flush()
         self._runtime.emit(ProcessExit(self._tree.root.name, int(code), meaning))
         self._notifier.close()

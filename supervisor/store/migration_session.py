@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import asyncpg
 
 from supervisor.errors import ConfigError, MigrationError
+from supervisor.store.url import wrong_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -125,12 +126,7 @@ async def _connect(dsn: str, limits: Limits) -> Connection:
                 server_settings={"application_name": name[:63]},
             )
     except ValueError:
-        # Neither the message nor its cause: they quote parts of the URL, and one may be the password.
-        raise ConfigError(
-            "database_url = ******: cannot be understood\n"
-            "  allowed: postgresql://user:password@host:port/database, special characters written as %XX\n"
-            "  remedy: correct it"
-        ) from None
+        raise wrong_url("database_url") from None  # its cause may quote the password
     except (OSError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
         raise MigrationError(f"cannot connect to the database: {_said(error)}", transient=True) from error
 

@@ -83,17 +83,30 @@ async def enqueue(opened: Connection, count: int, *, kind: str = "noop") -> list
 
 
 async def claim(
-    opened: Connection, worker: int, most: int | None = 10, *, kinds: Sequence[str] = ("noop",), lost: bool = False
+    opened: Connection, worker: int, most: int | None = 10, *, kinds: Sequence[str] = ("noop",)
 ) -> list[Record]:
     """Claim up to `most` jobs of the default queue, from its start."""
     return await opened.fetch(
-        "SELECT * FROM supervisor.claim($1, 'default', $2, $3, NULL, NULL, NULL, $4)", worker, list(kinds), most, lost
+        "SELECT * FROM supervisor.claim($1, 'default', $2, $3, NULL, NULL, NULL)", worker, list(kinds), most
     )
 
 
-async def claim_one(opened: Connection, worker: int, *, lost: bool = False) -> Pair:
+async def claim_suspects(
+    opened: Connection,
+    worker: int,
+    most: int | None = 10,
+    *,
+    kinds: Sequence[str] = ("noop",),
+    losses: tuple[int, int] = (1, 32767),
+) -> list[Record]:
+    """Claim up to `most` jobs of the default queue that have so many losses."""
+    call = "SELECT * FROM supervisor.claim_suspects($1, '{default}', $2, $3, $4, $5)"
+    return await opened.fetch(call, worker, list(kinds), most, *losses)
+
+
+async def claim_one(opened: Connection, worker: int, *, suspect: bool = False) -> Pair:
     """Claim one job, which must be there; return its id and fence."""
-    (row,) = await claim(opened, worker, 1, lost=lost)
+    (row,) = await (claim_suspects if suspect else claim)(opened, worker, 1)
     return row["id"], row["lock_version"]
 
 

@@ -16,6 +16,7 @@ from tests.store.sql_session import (
     add_kind,
     add_worker,
     claim,
+    claim_suspects,
     complete,
     expire,
     finish,
@@ -112,10 +113,11 @@ class Queue(RuleBasedStateMachine):
         if key is not None:
             self.keys[key] = job
 
-    @rule(where=SESSION, most=MOST, lost=st.booleans())
-    def claim(self, where: int, most: int, *, lost: bool) -> None:
-        free = self._free(lost=lost)
-        rows = self.bench.run(claim(self.bench.sessions[where], self.workers[where], most, kinds=[*KINDS], lost=lost))
+    @rule(where=SESSION, most=MOST, suspects=st.booleans())
+    def claim(self, where: int, most: int, *, suspects: bool) -> None:
+        free = self._free(suspects=suspects)
+        take = claim_suspects if suspects else claim
+        rows = self.bench.run(take(self.bench.sessions[where], self.workers[where], most, kinds=[*KINDS]))
         taken = pairs_of(rows)
         assert len(taken) == min(most, len(free))
         assert {job for job, _ in taken} <= free
@@ -124,7 +126,7 @@ class Queue(RuleBasedStateMachine):
     @rule(most=MOST, other=MOST, keep=st.booleans())
     def claim_at_once(self, most: int, other: int, *, keep: bool) -> None:
         """One session claims while the claim of the other is not committed, and may never be."""
-        free = self._free(lost=False)
+        free = self._free(suspects=False)
         change = self.first.transaction()
         self.bench.run(change.start())
         one = pairs_of(self.bench.run(claim(self.first, self.workers[0], most, kinds=[*KINDS])))
@@ -194,7 +196,7 @@ class Queue(RuleBasedStateMachine):
     @rule(where=SESSION, which=SESSION)
     def overrun(self, where: int, which: int) -> None:
         worker = self.workers[which]
-        past = "UPDATE supervisor.jobs SET deadline_at = clock_timestamp() WHERE claimed_by = $1 AND id % 2 = 0"
+        past = "UPDATE supervisor.jobs SET deadline_at = clock_timestamp() - interval '11 s' WHERE claimed_by = $1 AND id % 2 = 0"
         self.bench.run(self.first.execute(past, worker))
         late = {job for job, known in self.jobs.items() if known.worker == worker and job % 2 == 0}
         opened = self.bench.sessions[where]
@@ -208,8 +210,8 @@ class Queue(RuleBasedStateMachine):
         keys = self.bench.run(self.first.fetch("SELECT unique_key, job_id FROM supervisor.job_keys"))
         assert {row[0]: row[1] for row in keys} == self.keys
 
-    def _free(self, *, lost: bool) -> set[int]:
-        return {job for job, known in self.jobs.items() if known.state == "ready" and (known.losses > 0) == lost}
+    def _free(self, *, suspects: bool) -> set[int]:
+        return {job for job, known in self.jobs.items() if known.state == "ready" and (known.losses > 0) == suspects}
 
     def _claimed(self, taken: Iterable[Pair], where: int) -> None:
         for job, version in sorted(taken):

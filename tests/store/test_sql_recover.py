@@ -12,6 +12,7 @@ from tests.store.sql_session import (
     add_worker,
     claim,
     claim_one,
+    claim_suspects,
     complete,
     connected,
     count,
@@ -28,7 +29,7 @@ from tests.store.sql_session import (
 if TYPE_CHECKING:
     from tests.store.sql_session import Connection
 
-OVERDUE = "UPDATE supervisor.jobs SET deadline_at = clock_timestamp() - interval '1 s' WHERE id = $1"
+OVERDUE = "UPDATE supervisor.jobs SET deadline_at = clock_timestamp() - interval '11 s' WHERE id = $1"
 EXPIRED_JOBS = (
     "SELECT job_id, service, claimed_by, lock_expires_at, last_heartbeat_at FROM job_queue "
     "WHERE lock_expires_at < NOW() AND status IN ('claimed','running')"
@@ -85,7 +86,7 @@ async def test_jobs_of_a_lost_worker_run_elsewhere() -> None:
         assert await held(opened) == set()
         assert await complete(opened, late) == set()
         assert await claim(opened, alive) == []
-        again = await claim(opened, alive, lost=True)
+        again = await claim_suspects(opened, alive)
         assert {(row["losses"], row["attempts"], row["lock_version"]) for row in again} == {(1, 0, 3)}
 
 
@@ -144,7 +145,7 @@ async def test_a_job_that_keeps_killing_its_worker_ends() -> None:
         (job,) = await enqueue(opened, 1)
         for loss in range(1, 4):
             worker = await add_worker(opened)
-            await claim_one(opened, worker, lost=loss > 1)
+            await claim_one(opened, worker, suspect=loss > 1)
             await lose(opened, worker)
             assert await release(opened, worker) == {job: loss == 3}
         row = await opened.fetchrow("SELECT status, losses, last_error FROM supervisor.job_history")

@@ -14,15 +14,24 @@ from supervisor import (
     App,
     Backoff,
     Child,
+    Client,
+    Discard,
     Inbox,
+    Job,
+    JobContext,
     Latest,
     Overflow,
     Reply,
     Restart,
+    Retry,
+    RetryPolicy,
+    Snooze,
     Strategy,
     Supervisor,
+    job,
 )
-from supervisor.testing import running
+from supervisor.jobs.events import JobFailed
+from supervisor.testing import run_job, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +153,83 @@ async def tests() -> None:
         pass
     async with running(Child("counter", Counter)) as started:
         await started.tell("text")  # E: arg-type
+
+
+@dataclass(frozen=True)
+class Welcome:
+    user_id: int
+
+
+async def send(user_id: int) -> int:
+    return user_id
+
+
+@job(queue="mail")
+async def send_welcome(args: Welcome, ctx: JobContext) -> None:
+    text: str = await ctx.step("send", send, args.user_id)  # E: arg-type
+    await ctx.step("send", send, "7")  # E: arg-type
+    await ctx.step("send", send(7))  # E: call-overload
+    await ctx.step("send", send, 7, mode="sometimes")  # E: call-overload
+    ctx.step("send", send, 7)  # E: unused-coroutine
+    ctx.extend(60.0)  # E: unused-coroutine
+    await ctx.progress("half")  # E: arg-type
+    ctx.retry()  # E: attr-defined
+    print(text)
+
+
+@job()
+async def nothing() -> None:
+    pass
+
+
+@job  # E: arg-type
+async def bare(args: Welcome) -> None:
+    pass
+
+
+@job(isolation="moon")  # E: arg-type
+async def far_away(args: Welcome) -> None:
+    pass
+
+
+@job()  # E: arg-type
+async def turned(ctx: JobContext, args: Welcome) -> None:
+    pass
+
+
+@job()  # E: arg-type
+async def three(args: Welcome, ctx: JobContext, more: int) -> None:
+    pass
+
+
+def failed_only(event: JobFailed) -> None:
+    pass
+
+
+async def jobs(client: Client, ctx: JobContext) -> None:
+    send_welcome.encode(7)  # E: arg-type
+    await send_welcome(Welcome(7))  # E: call-arg
+    await nothing(ctx)  # E: call-arg
+    other: Job[int] = send_welcome  # E: assignment
+    job(queue=3)  # E: arg-type
+    job(timeout="5m")  # E: arg-type
+    job(retry=3)  # E: arg-type
+    job(retries=3)  # E: call-arg
+    Retry("soon")  # E: arg-type
+    Snooze("1h")  # E: arg-type
+    Discard(404)  # E: arg-type
+    RetryPolicy.fixed("5s")  # E: arg-type
+    await client.enqueue(send_welcome, 7)  # E: misc
+    await client.enqueue(send_welcome)  # E: arg-type
+    await client.enqueue(send_welcome, Welcome(7), run_at="tomorrow")  # E: call-overload
+    client.enqueue(send_welcome, Welcome(7))  # E: unused-coroutine
+    await client.enqueue_many(send_welcome, Welcome(7))  # E: arg-type
+    App(jobs=send_welcome)  # E: arg-type
+    App(jobs=[Welcome])  # E: list-item
+    App(jobs=[counter])  # E: list-item
+    App(on_job=failed_only)  # E: arg-type
+    print(other)
+    await run_job(send_welcome, 7)  # E: misc
+    await run_job(send_welcome)  # E: arg-type
+    run_job(nothing)  # E: unused-coroutine
+    (await run_job(nothing, attempt="2")).attempt  # E: call-overload

@@ -11,21 +11,33 @@ from supervisor import (
     App,
     Backoff,
     Child,
+    Client,
+    Discard,
     Down,
     DynamicSupervisor,
+    Enqueued,
+    EnqueuedMany,
     Ignore,
     Inbox,
+    Job,
+    JobContext,
     Latest,
     Mailbox,
     Overflow,
     Reply,
     Restart,
+    Retry,
+    RetryPolicy,
     Signal,
+    Snooze,
     Stop,
     Strategy,
     Supervisor,
+    job,
 )
-from supervisor.testing import running
+from supervisor.jobs.context import Connection
+from supervisor.jobs.events import JobEvent, JobFailed
+from supervisor.testing import JobRun, run_job, running
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +167,81 @@ async def test_with_running() -> None:
         assert_type(ref, ActorRef[Add | Total])
         await ref.tell(Add(2))
         assert await ref.ask(Total) == 2
+
+
+@dataclass(frozen=True)
+class Welcome:
+    user_id: int
+
+
+async def address_of(user_id: int) -> str:
+    if user_id < 0:
+        raise Discard("nobody has it")
+    return f"{user_id}@example.org"
+
+
+async def note(connection: Connection, user_id: int) -> None:
+    await connection.execute("INSERT INTO welcomed VALUES ($1)", user_id)
+
+
+@job(queue="mail", retry=RetryPolicy.exponential(never=(ValueError,)), timeout=60.0)
+async def send_welcome(args: Welcome, ctx: JobContext) -> None:
+    """A handler of arguments and context."""
+    address = await ctx.step("address", address_of, args.user_id)
+    assert_type(address, str)
+    await ctx.step("charge", address_of, args.user_id, mode="at_most_once")
+    await ctx.step("note", note, args.user_id, mode="transactional")
+    await ctx.extend(60.0)
+    await ctx.progress(1, 2)
+    if ctx.attempt > 2:
+        raise Retry(after=60.0, reason="busy")
+    async with ctx.transaction() as connection:
+        await connection.execute("SELECT 1")
+    raise Snooze(3600.0)
+
+
+@job("nightly", retry=lambda attempt, error: 60.0 if attempt < 3 else None, changes=False)
+async def nothing() -> None:
+    """A handler of nothing."""
+
+
+@job(isolation="thread")
+def plain(args: dict[str, int]) -> int:
+    """A plain function, with arguments alone."""
+    return args["n"]
+
+
+@job()
+async def with_context(ctx: JobContext) -> None:
+    """A handler of the context alone."""
+
+
+def watch(event: JobEvent) -> None:
+    if isinstance(event, JobFailed):
+        print(event.error)
+
+
+worker = App(jobs=[send_welcome, nothing, plain, with_context], actors=[Child("counter", Counter)], on_job=watch)
+as_job: Job[Welcome] = send_welcome
+
+
+async def enqueue(client: Client, ctx: JobContext) -> None:
+    assert_type(await client.enqueue(send_welcome, Welcome(7)), Enqueued)
+    await client.enqueue(send_welcome, Welcome(7), queue="slow", priority=1, run_at=60.0, unique_key="welcome-7")
+    await client.enqueue(nothing)
+    await client.enqueue(with_context)
+    await client.enqueue(plain, {"n": 1})
+    await client.enqueue("send_welcome", {"user_id": 7})
+    assert_type(await client.enqueue_many(send_welcome, [Welcome(7), Welcome(8)]), EnqueuedMany)
+    await client.enqueue_many(send_welcome, (Welcome(n) for n in range(9)), unique_key=lambda args: str(args.user_id))
+    await send_welcome(Welcome(7), ctx)
+    assert_type(plain({"n": 1}), int)
+
+
+async def test_with_run_job(connection: Connection) -> None:
+    first = await run_job(send_welcome, Welcome(7))
+    assert_type(first, JobRun)
+    await run_job(send_welcome, Welcome(7), after=first, conn=connection, tenant="acme", within=5.0)
+    await run_job(nothing)
+    await run_job(plain, {"n": 1}, attempt=2)
+    assert first.decision.action.value == "completed"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import supervisor.config
 from supervisor.config import Config, LogLevel, load, read, settings
 from tests.unit.setting_sources import NOWHERE, Colour, Table, env, loaded, written
 
@@ -111,7 +112,7 @@ def test_zero_switches_the_limit_of_a_blocked_loop_off() -> None:
 def test_the_settings_describe_themselves() -> None:
     """Every setting has what its documentation needs, and its own names for variable and flag."""
     rows = settings()
-    assert [row.name for row in rows] == [row.name for row in dataclasses.fields(Config)]
+    assert [*(row.name for row in rows), "lane"] == [row.name for row in dataclasses.fields(Config)]
     assert all(row.help and row.allowed and row.default for row in rows)
     row = rows[1]
     assert (row.name, row.env, row.flag) == ("shutdown_timeout", "SUPERVISOR_SHUTDOWN_TIMEOUT", "--shutdown-timeout")
@@ -143,7 +144,7 @@ def test_importing_it_loads_nothing_heavy() -> None:
         "sys.modules['supervisor'] = package; import supervisor.config;"
         "print(*sorted({'asyncio', 'difflib', 'msgspec', 'tomllib'} & set(sys.modules)))"
     )
-    folder = Path(sys.modules[Config.__module__].__file__ or "").parent
+    folder = Path(supervisor.config.__file__).parents[1]
     command = [sys.executable, "-c", code, str(folder)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     assert shown.stdout.strip() == ""

@@ -44,6 +44,28 @@ if TYPE_CHECKING:
         ("name", "n" * 33, "form"),
         ("trace_messages", "maybe", "neither true nor false"),
         ("trace_messages", "2", "neither true nor false"),
+        ("concurrency", "0", "at least 1"),
+        ("concurrency", "10001", "at most 10000"),
+        ("threads", "many", "not a whole number"),
+        ("queues", "a b", "form"),
+        ("lease", "999ms", "at least 1 s"),
+        ("lease", "2h", "at most 3600 s"),
+        ("heartbeat", "0", "at least 0.1 s"),
+        ("poll", "1ms", "at least 0.01 s"),
+        ("max_losses", "0", "at least 1"),
+        ("history_days", "0", "at least 1"),
+        ("drain_timeout", "-1", "negative"),
+        ("database_wait", "2h", "at most 3600 s"),
+        ("data_dir", "a\0b", "null character"),
+        ("migrate", "later", "neither true nor false"),
+        ("schema", "Jobs", "form"),
+        ("schema", "1st", "form"),
+        ("schema", "job-s", "form"),
+        ("schema", "jobs\n", "form"),
+        ("schema", "s" * 41, "form"),
+        ("schema", "pg_jobs", "form"),
+        ("schema", "order", "form"),
+        ("schema", "information_schema", "form"),
     ],
 )
 def test_a_wrong_value_is_reported_in_full(key: str, raw: str, problem: str) -> None:
@@ -159,6 +181,9 @@ WRONG = {
     "runtime_dir": st.text().map(lambda text: text + "\0"),
     "name": st.text(min_size=33) | st.from_regex(r"[A-Z_.]+", fullmatch=True),
     "trace_messages": st.text(st.characters(codec="ascii", categories=["Nd"]), min_size=2),
+    "concurrency": st.integers(max_value=0).map(str) | st.integers(min_value=10_001).map(str),
+    "lease": st.floats(max_value=0.99).map(str),
+    "schema": st.from_regex(r"pg_[a-z]*|[0-9][a-z]*|[a-z]{41}", fullmatch=True),
 }
 NAMES = st.sampled_from([row.env for row in settings()]) | st.text().map(lambda text: "SUPERVISOR_" + text) | st.text()
 VALUES = st.text() | st.sampled_from(["1", "0", "info", "30s", "nan", "a:b", "\ud800", "on"]) | st.floats().map(str)
@@ -178,6 +203,8 @@ def test_any_environment_loads_or_is_refused(environ: dict[str, str], flags: dic
         assert config.shutdown_timeout >= 10
         assert config.loop_block_limit == 0 or config.loop_block_limit > config.loop_block_warn > 0
         assert isinstance(config.log_format, LogFormat)
+        assert config.heartbeat * 2 < config.lease
+        assert config.poll <= config.idle_poll
     assert message.replace("\n", "").isprintable()
 
 

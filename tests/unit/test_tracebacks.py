@@ -41,24 +41,24 @@ def test_frames_of_ours_at_the_end_stay() -> None:
     """Where the runtime raised an error that the user's code caused, its own frames help to find the reason."""
     text = render(_caught(lambda: load(flags={"nonsense": 1})))
     assert "in <lambda>" in text
-    assert "config.py" in text
+    assert "sources.py" in text
 
 
 def test_frames_of_ours_can_all_be_hidden() -> None:
     """With `hide_ours` only the user's frames are left."""
     text = render(_caught(lambda: load(flags={"nonsense": 1})), hide_ours=True)
     assert "in <lambda>" in text
-    assert "config.py" not in text
+    assert "sources.py" not in text
 
 
 def test_an_error_of_ours_alone_keeps_its_frames() -> None:
     """An error in which no code of the user took part is our bug, so nothing is hidden."""
     error = _caught(lambda: load(flags={"nonsense": 1}))
     assert error.__traceback__ is not None
-    while error.__traceback__.tb_frame.f_globals["__name__"] != "supervisor.config":
+    while error.__traceback__.tb_frame.f_globals["__name__"] != "supervisor.config.sources":
         assert error.__traceback__.tb_next is not None
         error.__traceback__ = error.__traceback__.tb_next
-    assert "config.py" in render(error)
+    assert "sources.py" in render(error)
     assert is_empty(error)
 
 

@@ -111,10 +111,10 @@ def test_the_settings_file_can_be_named(runner: Runner, shop: App, tmp_path: Pat
 
 
 def test_run_has_a_flag_for_each_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    """No setting is without its flag."""
+    """No setting is without its flag, but for the secrets, which have none."""
     main(["run", "--help"])
     page = capsys.readouterr().out
-    assert [row.flag for row in settings() if f"  {row.flag} " not in page] == []
+    assert [row.flag for row in settings() if (f"  {row.flag} " in page) is row.secret] == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,148 @@
+-- Workers come and go: what a process says of itself, and what its host can prove of it.
+
+-- A new row for a process, in status STARTING. A live row of the same name is that of the same process,
+-- which lost it or never heard of it: it is LOST from now on, so that what it may hold is released.
+CREATE FUNCTION supervisor.register_worker(
+    name text, host text, pid integer, worker_type text, version text, lease_s double precision,
+    metadata jsonb DEFAULT '{}'
+) RETURNS TABLE (id bigint, lease_expires_at timestamptz, epoch bigint) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_column
+DECLARE
+    most_tries CONSTANT integer := 10;
+BEGIN
+    IF coalesce(length(register_worker.name), 0) NOT BETWEEN 1 AND 256 THEN
+        RAISE EXCEPTION 'name has % characters: a worker''s name has 1 to 256', coalesce(length(register_worker.name), 0)
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    IF lease_s IS NULL OR NOT (lease_s > 0 AND lease_s <= 86400) THEN
+        RAISE EXCEPTION 'lease_s = %: a lease is longer than 0 and not longer than 86400 seconds',
+            coalesce(lease_s::text, 'null') USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    FOR try IN 1..most_tries LOOP
+        UPDATE supervisor.workers AS former SET status = 'LOST', stopped_at = clock_timestamp(), idle_queues = '{}'
+        WHERE former.name = register_worker.name AND former.status IN ('STARTING', 'RUNNING', 'STOPPING');
+        BEGIN
+            RETURN QUERY
+            INSERT INTO supervisor.workers AS own (name, host, pid, worker_type, version, lease_expires_at, metadata)
+            VALUES (register_worker.name, coalesce(register_worker.host, ''), coalesce(register_worker.pid, 0),
+                    coalesce(register_worker.worker_type, 'worker'), coalesce(register_worker.version, ''),
+                    clock_timestamp() + make_interval(secs => lease_s), coalesce(register_worker.metadata, '{}'))
+            RETURNING own.id, own.lease_expires_at, (SELECT control.epoch FROM supervisor.control);
+            RETURN;
+        EXCEPTION WHEN unique_violation THEN
+            NULL; -- the same name is being registered at this moment: that row is the former one now
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'name = %: others register it again and again', quote_literal(register_worker.name)
+        USING ERRCODE = 'unique_violation', HINT = 'give each process a name of its own';
+END
+$$;
+
+-- False: the row is STOPPED, LOST or gone, and the process must register anew before it does anything.
+CREATE FUNCTION supervisor.set_worker_status(worker bigint, status text) RETURNS boolean LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+#variable_conflict use_variable
+BEGIN
+    IF status IS NULL OR status NOT IN ('RUNNING', 'STOPPING', 'STOPPED') THEN
+        RAISE EXCEPTION '% is no status that a worker gives itself', coalesce(quote_literal(status), 'null')
+            USING ERRCODE = 'invalid_parameter_value', HINT = 'it is one of RUNNING, STOPPING, STOPPED';
+    END IF;
+    UPDATE supervisor.workers AS own
+    SET status = set_worker_status.status,
+        stopped_at = CASE WHEN set_worker_status.status = 'STOPPED' THEN clock_timestamp() END,
+        -- One that takes no more jobs is not worth a NOTIFY.
+        idle_queues = CASE WHEN set_worker_status.status = 'RUNNING' THEN own.idle_queues ELSE '{}' END
+    WHERE own.id = worker AND own.status IN ('STARTING', 'RUNNING', 'STOPPING');
+    RETURN FOUND;
+END
+$$;
+
+-- For workers whose process is proven dead, since the lock on its file is free: LOST at once, without
+-- waiting for the end of the lease. Returns those that were alive until now.
+CREATE FUNCTION supervisor.declare_dead(names text[]) RETURNS SETOF bigint LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE supervisor.workers AS worker SET status = 'LOST', stopped_at = clock_timestamp(), idle_queues = '{}'
+    WHERE worker.id = ANY (ARRAY(
+        SELECT dead.id FROM supervisor.workers AS dead
+        WHERE dead.name = ANY (names) AND dead.status IN ('STARTING', 'RUNNING', 'STOPPING')
+        ORDER BY dead.id FOR UPDATE
+    ))
+    RETURNING worker.id
+$$;
+
+-- On which queues the worker sleeps, and so wants a NOTIFY; none: it is awake. After it has said so it
+-- must claim once more: what was enqueued before was not announced.
+CREATE FUNCTION supervisor.sleep_on(worker bigint, queues text[]) RETURNS void LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE supervisor.workers AS own SET idle_queues = coalesce(queues, '{}')
+    WHERE own.id = worker AND own.status IN ('STARTING', 'RUNNING')
+      AND own.idle_queues IS DISTINCT FROM coalesce(queues, '{}')
+$$;
+
+-- Rows of workers that ended more than `keep_days` days ago go, up to `most` of them; returns how many.
+-- Nothing depends on them: a job whose worker has no row is found as one of a lost worker.
+CREATE FUNCTION supervisor.prune_workers(keep_days integer, most integer) RETURNS integer LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    pruned integer;
+BEGIN
+    IF keep_days IS NULL OR keep_days NOT BETWEEN 0 AND 36600 THEN
+        RAISE EXCEPTION 'keep_days = %: rows of workers are kept for 0 to 36600 days', coalesce(keep_days::text, 'null')
+            USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    DELETE FROM supervisor.workers AS worker
+    WHERE worker.id = ANY (ARRAY(
+        SELECT ended.id FROM supervisor.workers AS ended
+        WHERE ended.status IN ('STOPPED', 'LOST')
+          AND ended.stopped_at < clock_timestamp() - make_interval(days => keep_days)
+        ORDER BY ended.id LIMIT greatest(coalesce(most, 0), 0) FOR UPDATE SKIP LOCKED
+    ));
+    GET DIAGNOSTICS pruned = ROW_COUNT;
+    RETURN pruned;
+END
+$$;
+
+-- Everything that a worker holds, for a process that has forgotten what it runs. It reads the whole table.
+CREATE FUNCTION supervisor.orphans(worker bigint) RETURNS TABLE (id bigint, lock_version integer)
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+AS $$
+    SELECT job.id, job.lock_version FROM supervisor.jobs AS job WHERE job.claimed_by = worker ORDER BY job.id
+$$;
+
+-- Those of the pairs whose claim still stands.
+CREATE FUNCTION supervisor.still_held(ids bigint[], lock_versions integer[]) RETURNS SETOF bigint
+LANGUAGE sql STABLE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+AS $$
+    SELECT job.id
+    FROM unnest(ids, lock_versions) AS claim (id, lock_version)
+    JOIN supervisor.jobs AS job ON job.id = ANY (ARRAY[claim.id])
+    WHERE job.lock_version = claim.lock_version AND job.claimed_by IS NOT NULL
+$$;
+
+-- The job may run until so many seconds from now; returns that deadline, or null where the claim is gone.
+CREATE FUNCTION supervisor.extend_deadline(id bigint, lock_version integer, seconds double precision)
+RETURNS timestamptz LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    extended timestamptz;
+BEGIN
+    IF seconds IS NULL OR NOT (seconds > 0 AND seconds <= 315360000) THEN
+        RAISE EXCEPTION 'seconds = %: a deadline is moved to more than 0 and at most 315360000 seconds from now',
+            coalesce(seconds::text, 'null') USING ERRCODE = 'invalid_parameter_value';
+    END IF;
+    UPDATE supervisor.jobs AS job SET deadline_at = clock_timestamp() + make_interval(secs => seconds)
+    WHERE job.id = extend_deadline.id AND job.lock_version = extend_deadline.lock_version AND job.claimed_by IS NOT NULL
+    RETURNING job.deadline_at INTO extended;
+    RETURN extended;
+END
+$$;
