@@ -88,6 +88,7 @@ class Claimer(Actor[Never]):
         self._productive = -math.inf  # when something was claimed last
         self._woken: deque[float] = deque(maxlen=WAKES)
         self._reconcile_at = -math.inf if tasks.claimed_as else math.inf
+        self._lapses = lease.lapses
 
     async def run(self) -> None:
         """Claim until stopped."""
@@ -114,6 +115,9 @@ class Claimer(Actor[Never]):
 
     async def _step(self, link: Link) -> None:
         """Claim once from each queue, and rest if there is reason to."""
+        if self._lapses != self._lease.lapses:
+            self._lapses = self._lease.lapses
+            self._reconcile_at = -math.inf
         if self.clock.now() >= self._reconcile_at:
             await self._reconcile(link)
         if self._slots.free <= 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Never
 
@@ -19,7 +19,7 @@ from supervisor.tree.actor import Actor
 from supervisor.tree.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
 
     from actors.heartbeat_thread import Report, Rhythm
     from supervisor.jobs.handler_tasks import HandlerTasks
@@ -61,15 +61,7 @@ class Heartbeater(Actor[Never]):
 
     async def setup(self) -> None:
         """Start the thread."""
-        loop = asyncio.get_running_loop()
-        self._thread = HeartbeatThread(
-            partial(self._database.dedicated, "heartbeat", direct=True, within=self._rhythm.attempt),
-            self._lease,
-            self._rhythm,
-            partial(_post, loop, self._hear),
-            partial(_post, loop, self._ended.set),
-        )
-        self._thread.start()
+        await self.enter(self._beating())
         await self.enter(going_down(self._life.runtime, self.path, self._end_renewals))
 
     async def run(self) -> None:
@@ -78,12 +70,26 @@ class Heartbeater(Actor[Never]):
         if not self.stopping:
             raise SupervisorError("the heartbeat thread has died; what it raised is on stderr")
 
-    async def teardown(self) -> None:
-        """End the thread: nothing runs any more that needs a lease."""
-        self._thread.finish()
-        while self._thread.is_alive():
-            await self._ended.wait()
-            self._thread.join()
+    @asynccontextmanager
+    async def _beating(self) -> AsyncIterator[None]:
+        """Keep the thread going; it ends when nothing runs any more that needs a lease."""
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[None] = loop.create_future()
+        over.add_done_callback(lambda _: self._ended.set())
+        self._thread = thread = HeartbeatThread(
+            partial(self._database.dedicated, "heartbeat", direct=True, within=self._rhythm.attempt),
+            self._lease,
+            self._rhythm,
+            partial(_post, loop, self._hear),
+            partial(_post, loop, over.set_result, None),
+        )
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.finish()
+            await asyncio.wait([over])
+            thread.join()
 
     def _hear(self, report: Report) -> None:
         """Take a report from the thread, on the loop."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Never
 
 from supervisor.errors import DatabaseUnavailable, LeaseLost
+from supervisor.jobs.orphans import hand_back_orphans
 from supervisor.jobs.outcomes import INTERRUPTED
 from supervisor.store import jobs
 from supervisor.tree.actor import Actor
@@ -57,6 +58,7 @@ class SuspectClaimer(Actor[Never]):
         self._kinds = kinds
         self._last = max_losses - 1
         self._is_alone = False
+        self._lapses = lease.lapses
         self._threaded = not all(job.is_async for job in handlers.catalog)
 
     async def run(self) -> None:
@@ -68,6 +70,7 @@ class SuspectClaimer(Actor[Never]):
                 if self._lease.is_held and await self._claim():
                     pause = 0.0
             except DatabaseUnavailable as error:
+                self._lapses = -1 if error.unknown else self._lapses  # the claim may have taken jobs
                 pause = self._database.outage.failed(error)
             except LeaseLost:
                 pass  # the next heartbeat finds out, and the worker is registered anew
@@ -108,9 +111,11 @@ class SuspectClaimer(Actor[Never]):
 
     async def _take(self, most: int, least_losses: int, most_losses: int) -> int:
         """Claim jobs and start them; return how many."""
-        worker, sent = self._lease.worker, self.clock.now()
-        self._handlers.claimed_as = worker
+        worker, sent, lapses = self._lease.worker, self.clock.now(), self._lease.lapses
         async with self._database.connection() as link:
+            if self._lapses != lapses:
+                await hand_back_orphans(link, worker, self._handlers, self._outbox)
+                self._lapses = lapses
             rows = await jobs.claim_suspects(
                 link,
                 worker,

@@ -87,8 +87,9 @@ class Batch:
         """Start the payment service and the worker."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stack.callback(os.close, hold(self.folder / "example.lock"))
-        if (pid := end_leftover(self._mark)) is not None:
-            self.screen.say(f"ended the worker of an earlier run (pid {pid})")
+        for mark in self.folder.glob("worker-*.lock"):
+            if (pid := end_leftover(mark)) is not None:
+                self.screen.say(f"ended the worker of an earlier run (pid {pid})")
         arguments = ["-m", "examples.orders.payments", "--ledger", str(self._ledger), "--seed", str(self.seed)]
         self._payments = Process(arguments, {}, self.folder / "payments.log", is_read=True)
         self._stack.callback(self._payments.end)
@@ -116,14 +117,12 @@ class Batch:
 
     def work(self, kills: int) -> None:
         """Watch the worker work, kill it `kills` times on the way, and wait until nothing is left to do."""
-        seen = self._seen()
         for number in range(1, kills + 1):
             goal = len(self.orders) * number // (kills + 1)
             self._watch(goal)
             self._kill()
         self._watch(len(self.orders))
-        seen = self._seen()
-        self.screen.live(self._line(seen) + ", finishing")
+        self.screen.live("  every order has its receipt; waiting for the queue to be empty")
         until(lambda: self._left() == 0, STUCK, pause=0.5)
         self.ended = time.monotonic()
 
@@ -133,6 +132,7 @@ class Batch:
         ledger = Ledger(self._ledger)
         found = audit(self.orders, ledger.charges(self.run), ledger.receipts(self.run))
         ledger.close()
+        self.screen.say()
         self.screen.title(f"what the payment service's books say about run {self.run}")
         self.screen.table(found.rows())
         self.screen.say(
@@ -173,7 +173,8 @@ class Batch:
         log = self.folder / "supervisor.log"
         log.touch()
         start = log.stat().st_size
-        worker = Process(["-m", "supervisor", "run", "--log-format", "human"], self.environ, log, mark=self._mark)
+        mark = self.folder / f"worker-{self.kills}.lock"
+        worker = Process(["-m", "supervisor", "run", "--log-format", "human"], self.environ, log, mark=mark)
         self._worker = worker
         self._stack.callback(worker.end)
 
@@ -243,10 +244,6 @@ class Batch:
     @property
     def _environ(self) -> dict[str, str]:
         return {**os.environ, **self.environ}
-
-    @property
-    def _mark(self) -> Path:
-        return self.folder / "worker.lock"
 
     @property
     def _ledger(self) -> Path:

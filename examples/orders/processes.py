@@ -43,10 +43,8 @@ class Process:
         self.log = log
         with contextlib.ExitStack() as stack:
             passed = () if mark is None else (stack.enter_context(mark.open("a+")).fileno(),)
-            for descriptor in passed:
-                # A child of one that was killed, which has inherited the lock, needs a moment to notice and to end.
-                if not until(lambda: _lock(descriptor), STOP, pause=0.02):
-                    raise Failed(f"{mark} is locked: its process, or a child of it, does not end")
+            if not all(map(_lock, passed)):
+                raise Failed(f"{mark} is locked: another process of the example lives")
             output = stack.enter_context(log.open("ab"))
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, *arguments],
@@ -108,6 +106,7 @@ def end_leftover(mark: Path) -> int | None:
             return None
         file.seek(0)
         pid = int(file.read())
+        # If it is dead already, a child that has inherited the lock is about to notice.
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
         if not until(lambda: _lock(file.fileno()), STOP):

@@ -8,6 +8,7 @@ import typer
 
 from supervisor.cli import times
 from supervisor.cli.json_answer import show_json
+from supervisor.cli.text_table import counted
 from supervisor.process.exit_code import ExitCode
 
 if TYPE_CHECKING:
@@ -25,9 +26,11 @@ def leave_with_mistakes(path: str, found: Survey, *, as_json: bool) -> NoReturn:
         ]
         show_json({"lines": found.lines, "enqueued": 0, "mistake_count": found.mistake_count, "mistakes": mistakes})
     elif not found.mistakes:
-        typer.echo(f"supervisor: {name} has no job in it: {found.skipped} lines are blank or comments", err=True)
+        typer.echo(
+            f"supervisor: {name} has no job in it, only {counted(found.skipped, 'line')} blank or comments", err=True
+        )
     else:
-        typer.echo(f"supervisor: {name} has {found.mistake_count} mistakes; nothing was enqueued:", err=True)
+        typer.echo(f"supervisor: {name} has {counted(found.mistake_count, 'mistake')}; nothing was enqueued:", err=True)
         for each in found.mistakes:
             typer.echo(f"  {each}", err=True)
         if (rest := found.mistake_count - len(found.mistakes)) > 0:
@@ -52,7 +55,7 @@ def show_totals(found: Survey, done: Enqueued, *, as_json: bool) -> None:
             }
         )
         return
-    typer.echo(f"read {found.lines} lines: {found.jobs} jobs, {found.skipped} comments and blank lines")
+    typer.echo(f"read {counted(found.lines, 'line')}: {counted(found.jobs, 'job')}, {found.skipped} blank or comments")
     if done.finished_at is not None:
         typer.echo(f"already enqueued at {done.finished_at:%Y-%m-%d %H:%M:%S} UTC; --again enqueues it once more")
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import typer
 
 from supervisor.cli.json_answer import show_json
+from supervisor.cli.text_table import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -62,9 +63,9 @@ def show_retried(found: Sequence[RetriedJob], *, each: bool, as_json: bool) -> b
             why = _PROBLEMS.get(one.problem or "", one.problem)
             typer.echo(f"job {one.id} runs again" if one.problem is None else f"job {one.id} stays as it is: {why}")
     else:
-        typer.echo(f"{len(retried)} jobs run again")
+        typer.echo(f"{counted(len(retried), 'job')} {'runs' if len(retried) == 1 else 'run'} again")
         for problem, count in Counter(str(one.problem) for one in left).items():
-            typer.echo(f"{count} stay as they are: {problem}")
+            typer.echo(f"left alone: {count} ({problem})")
     return not left
 
 
@@ -129,7 +130,7 @@ def show_recovered(found: Sequence[Recovered], *, as_json: bool) -> None:
     for one in found:
         why = "was silent beyond its lease and is lost" if one.was_lost else "will not finish what it holds"
         why = "lives, but has jobs past their deadline" if one.past_deadline else why
-        typer.echo(f"worker {one.worker} ({one.name}) {why}: {len(one.released)} jobs released")
+        typer.echo(f"worker {one.worker} ({one.name}) {why}: {counted(len(one.released), 'job')} released")
         if one.quarantined:
             typer.echo(f"  and {len(one.quarantined)} put away as quarantined, for it was their last loss")
     if not found:

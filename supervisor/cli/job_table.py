@@ -63,10 +63,15 @@ def _row(job: ListedJob, now: datetime) -> list[Cell | str]:
         job.kind,
         job.queue,
         job.tenant or "",
-        f"{job.attempts}/{job.max_attempts}",
+        _tries(job),
         _when(job, now),
         _note(job),
     ]
+
+
+def _tries(job: ListedJob) -> str:
+    """Count the runs that failed, and the one that did not, or has not yet."""
+    return f"{job.attempts + (job.status in {'running', 'completed'})}/{job.max_attempts}"
 
 
 def _when(job: ListedJob, now: datetime) -> str:
@@ -82,7 +87,7 @@ def _when(job: ListedJob, now: datetime) -> str:
 
 def _note(job: ListedJob) -> str:
     parts = [] if job.claimed_by is None or job.status != "running" else [f"worker {job.claimed_by}"]
-    if job.reason not in {None, job.status}:
+    if job.reason not in {None, job.status, "future"}:
         parts.append(str(job.reason))
     if job.losses:
         parts.append(f"{job.losses} lost")

@@ -8,7 +8,7 @@ import typer
 
 from supervisor.cli import times
 from supervisor.cli.json_answer import show_json
-from supervisor.cli.text_table import Cell, Column, colours_wanted, plain, styled, table
+from supervisor.cli.text_table import Cell, Column, colours_wanted, counted, plain, styled, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ def show_health(judgement: Judgement, facts: Facts, now: datetime, *, as_json: b
     colours = colours_wanted()
     waiting, active = sum(row.ready for row in facts.queues), sum(row.running for row in facts.queues)
     alive = sum(worker.lease_left > 0 for worker in facts.workers)
-    summary = f"{waiting} jobs waiting, {active} active, {alive} workers alive"
+    summary = f"{counted(waiting, 'job')} waiting, {active} active, {counted(alive, 'live worker')}"
     typer.echo(f"{styled(level, _COLOURS[level], colours=colours)}: {summary}")
     for finding in judgement.findings:
         name = str(finding.level)

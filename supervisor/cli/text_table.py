@@ -56,6 +56,11 @@ def plain(text: str) -> str:
     return text if text.isprintable() else "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number with its noun: `1 job`, `2 jobs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def styled(text: str, colour: str | None, *, colours: bool) -> str:
     """Colour a text, where colours can be seen."""
     if not colours or colour is None:

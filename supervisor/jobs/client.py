@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import os
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast, overload
 
-from supervisor.errors import ConfigError, DatabaseUnavailable, NotRunning
-from supervisor.jobs import enqueuer, limits
+from supervisor.jobs import enqueuer
 from supervisor.jobs.bulk import Arguments
+from supervisor.jobs.client_session import ClientSession
 from supervisor.jobs.enqueue_options import checked, checked_key
-from supervisor.jobs.enqueue_path import through
 from supervisor.jobs.enqueue_target import target_of
 from supervisor.jobs.enqueued import Enqueued, EnqueuedMany
-from supervisor.store import jobs
-from supervisor.store.database import Database
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
-    from types import TracebackType
 
     from supervisor.jobs.context import Connection
     from supervisor.jobs.job import Job
-    from supervisor.store.job_rows import JobStatus, JobView, RetriedJob
-    from supervisor.store.link import Link
 
     Json: TypeAlias = Mapping[str, object] | Sequence[object] | str | float | bool | None
 
 A = TypeVar("A")
 V = TypeVar("V")
-T = TypeVar("T")
 
 __all__ = ["Client", "Enqueued", "EnqueuedMany"]
 
-_FIRST_LOOK: Final = 0.005
-_SLOWER: Final = 1.5
-_SLOWEST: Final = 0.5
 
-
-class Client:
+class Client(ClientSession):
     """Enqueues jobs into a database: `async with Client(dsn) as client`. For one event loop, and any number of tasks.
 
     dsn: where the database is; by default what DATABASE_URL says. direct_dsn: if `dsn` leads through a pooler that
@@ -49,50 +35,6 @@ class Client:
 
     Every method may raise DatabaseUnavailable; with `unknown` the database may have done it all the same.
     """
-
-    def __init__(
-        self,
-        dsn: str | None = None,
-        *,
-        direct_dsn: str | None = None,
-        schema: str = "supervisor",
-        connections: int = 8,
-        within: float = 10.0,
-    ) -> None:
-        self._within = limits.seconds("Client", "within", within, least=limits.SHORTEST)
-        if connections < 1:
-            raise ConfigError(f"Client: connections={connections!r}: must be a whole number, 1 or more")
-        self._database = Database(
-            _url(dsn), direct_url=direct_dsn, schema=schema, name="supervisor client", most=connections
-        )
-        self._is_open = False
-
-    def __repr__(self) -> str:
-        return f"<Client {'open' if self._is_open else 'closed'}, {self._database!r}>"
-
-    async def open(self) -> None:
-        """Connect, and check that the schema is there.
-
-        Raises ConfigError for a URL that cannot be understood, StatementRefused if the database does not let us in or
-        has no schema of ours, DatabaseUnavailable.
-        """
-        if not self._is_open:
-            await self._database.open(self._within)
-            self._is_open = True
-
-    async def close(self) -> None:
-        """Disconnect; calls that are under way have some seconds to end."""
-        self._is_open = False
-        await self._database.close()
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
 
     @overload
     async def enqueue(
@@ -240,14 +182,14 @@ class Client:
     ) -> EnqueuedMany: ...
     async def enqueue_many(  # noqa: PLR0913 - the same
         self,
-        job: Job[A] | str,
-        args: Iterable[A] | AsyncIterable[A],
+        job: Job[Any] | str,
+        args: Iterable[Any] | AsyncIterable[Any],
         *,
         queue: str | None = None,
         priority: int = 0,
         run_at: datetime | float | None = None,
         tenant: str | None = None,
-        unique_key: Callable[[A], str] | None = None,
+        unique_key: Callable[[Any], str] | None = None,
         max_attempts: int | None = None,
         conn: Connection | None = None,
     ) -> EnqueuedMany:
@@ -273,61 +215,3 @@ class Client:
         """Make kinds of jobs known that no worker has offered yet; `enqueue` does it by itself when it is needed."""
         self._check_open()
         await enqueuer.offer(self._database, self._within, *jobs)
-
-    async def wait(self, job_id: int, within: float) -> JobStatus:
-        """Wait until a job is over, and return its final state.
-
-        Raises TimeoutError if it is not after `within` seconds, LookupError if there is no such job.
-        """
-        now = asyncio.get_running_loop().time
-        deadline, pause = now() + limits.seconds("wait", "within", within), _FIRST_LOOK
-        state = "unknown, since the database is out of reach,"
-        self._check_open()
-        while (left := deadline - now()) > 0:
-            with contextlib.suppress(DatabaseUnavailable):
-                found = await through(self._database, min(left, self._within), _look(job_id))
-                if found is None:
-                    raise LookupError(f"job {job_id}: no such job, live or in the history; compare the id")
-                if found.is_final:
-                    return found.status
-                state = found.status
-            await asyncio.sleep(min(pause, max(0.0, deadline - now())))
-            pause = min(pause * _SLOWER, _SLOWEST)
-        raise TimeoutError(f"job {job_id} is still {state} after {within:g} s")
-
-    async def show(self, job_id: int) -> JobView | None:
-        """Return everything that is known of a job, None if there is no such job, or no longer."""
-        return await self._do(_look(job_id))
-
-    async def cancel(self, job_id: int, reason: str | None = None) -> bool:
-        """End a job as cancelled, also one that runs: its handler is cancelled; False: it was not live."""
-        found = await self._do(lambda link, within: jobs.cancel(link, [job_id], reason, within=within))
-        return bool(found)
-
-    async def retry(self, job_id: int) -> RetriedJob:
-        """Let a job run again that failed or was ended, under its id; one that waits for its time runs at once."""
-        (found,) = await self._do(lambda link, within: jobs.retry(link, [job_id], within=within))
-        return found
-
-    async def _do(self, work: Callable[[Link, float], Awaitable[T]]) -> T:
-        self._check_open()
-        return await through(self._database, self._within, work)
-
-    def _check_open(self) -> None:
-        if not self._is_open:
-            raise NotRunning("Client: not open; write `async with Client(dsn) as client`, or await client.open() first")
-
-
-def _look(job_id: int) -> Callable[[Link, float], Awaitable[JobView | None]]:
-    return lambda link, within: jobs.show(link, job_id, within=within)
-
-
-def _url(dsn: str | None) -> str:
-    found = os.environ.get("DATABASE_URL", "") if dsn is None else dsn
-    if not isinstance(found, str):
-        raise ConfigError(f"Client: dsn is a {type(found).__name__}: must be a text, postgresql://user@host/database")
-    if not found:
-        raise ConfigError(
-            "Client: no database is named: pass dsn, or set DATABASE_URL, as postgresql://user@host:port/database"
-        )
-    return found

@@ -93,5 +93,6 @@ def _refusal(error: Exception, within: float) -> SupervisorError | None:
     if isinstance(error, TimeoutError):
         return DatabaseUnavailable(f"no answer within {within:g} s on the connection given as conn", unknown=True)
     if getattr(error, "sqlstate", None) == WRONG_VALUE:
-        return StatementRefused(WRONG_VALUE, str(error), getattr(error, "hint", None))
+        # The message alone: the detail may quote a row.
+        return StatementRefused(WRONG_VALUE, getattr(error, "message", "it is wrong"), getattr(error, "hint", None))
     return None

@@ -12,6 +12,7 @@ from supervisor.jobs.enqueue_options import checked_kind
 from supervisor.jobs.job import Job
 from supervisor.jobs.payload import Payload
 from supervisor.jobs.payload_lines import lines_of
+from supervisor.jobs.stored_size import check_stored
 from supervisor.store.kinds import Kind
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ class Target(Generic[A]):
         """Write arguments as JSON; raises InvalidPayload."""
         if args is None and self.job is None:
             return "{}"  # as plain SQL does: a job without arguments stores an object, which can grow fields
-        return self.payload.encode(args)
+        text = self.payload.encode(args)
+        check_stored(self.kind, text)
+        return text
 
     def encode_many(self, args: list[A]) -> list[str] | None:
         """Write many at once; None if one of them needs a closer look."""

@@ -19,14 +19,16 @@ class Lease:
     """The lease of this process's worker. Written by one thread, read by any: each field is replaced as a whole.
 
     worker: the id of the worker's row, 0 before it is registered. trusted_until: the reading of `now()` up to which
-    nobody else can have been given this worker's jobs.
+    nobody else can have been given this worker's jobs. lapses: how often it was renewed too late: handlers have been
+    cancelled meanwhile, whose jobs may still be this worker's.
     """
 
-    __slots__ = ("trusted_until", "worker")
+    __slots__ = ("lapses", "trusted_until", "worker")
 
     def __init__(self) -> None:
         self.worker = 0
         self.trusted_until = -math.inf
+        self.lapses = 0
 
     @property
     def is_held(self) -> bool:
@@ -35,6 +37,8 @@ class Lease:
 
     def renew(self, sent_at: float, seconds: float) -> None:
         """Trust a lease of `seconds` that the database gave in answer to what was sent at `sent_at` (of `now()`)."""
+        if not self.is_held:
+            self.lapses += 1
         self.trusted_until = sent_at + seconds * (1 - MARGIN)
 
     def lose(self) -> None:

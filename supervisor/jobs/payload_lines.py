@@ -14,6 +14,7 @@ import msgspec
 
 from supervisor.jobs.args_type import shape_of
 from supervisor.jobs.payload import MAX_BYTES
+from supervisor.jobs.stored_size import may_grow
 from supervisor.jobs.unstorable import MAX_DEPTH
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class PayloadLines(Generic[A]):
 def _is_doubtful(line: str) -> bool:
     if len(line) <= _SAFE_DEPTH:
         return False
-    return len(line) > _SAFE_LENGTH or line.count("[") + line.count("{") > MAX_DEPTH
+    return len(line) > _SAFE_LENGTH or line.count("[") + line.count("{") > MAX_DEPTH or may_grow(line)
 
 
 @lru_cache(maxsize=256)

@@ -94,7 +94,7 @@ def _switches(facts: Facts, _limits: Limits) -> Iterator[Finding]:
     for row in facts.queues:
         if row.queue in switches.off_queues and row.ready:
             yield Finding(
-                Level.WARNING, "switches", row.queue, f"is paused, and {row.ready} jobs wait in it", "resume the queue"
+                Level.WARNING, "switches", row.queue, f"is paused; jobs waiting in it: {row.ready}", "resume the queue"
             )
 
 
@@ -106,7 +106,7 @@ def _depth(facts: Facts, limits: Limits) -> Iterator[Finding]:
                 level,
                 "depth",
                 row.queue,
-                f"{row.ready} jobs are ready to run",
+                f"jobs ready to run: {row.ready}",
                 "start more workers, raise their concurrency, or enqueue more slowly",
             )
 
@@ -122,7 +122,7 @@ def _age(facts: Facts, limits: Limits) -> Iterator[Finding]:
                 "age",
                 row.queue,
                 f"a job has been ready for {_span(row.oldest_ready)}",
-                "start more workers, or give urgent jobs a better priority or a queue of their own",
+                _TAKE_MORE if row.running else _TAKE_ANY,
             )
 
 
@@ -136,7 +136,7 @@ def _workers(facts: Facts, _limits: Limits) -> Iterator[Finding]:
         else:
             advice = f"start one: {PROGRAM} --app module:name"
         yield Finding(
-            Level.CRITICAL, "workers", row.queue, f"{row.ready} jobs are ready, and no live worker takes them", advice
+            Level.CRITICAL, "workers", row.queue, f"no live worker takes from it; jobs ready to run: {row.ready}", advice
         )
     if not alive and not any(row.ready for row in facts.queues):
         yield Finding(Level.WARNING, "workers", None, "no worker is alive", f"start one: {PROGRAM} --app module:name")
@@ -148,7 +148,7 @@ def _leases(facts: Facts, _limits: Limits) -> Iterator[Finding]:
     if late:
         names = ", ".join(worker.name for worker in late[:3]) + (", …" if len(late) > 3 else "")  # noqa: PLR2004
         yield Finding(
-            Level.WARNING, "leases", None, f"{len(late)} workers are silent beyond their lease: {names}", recover
+            Level.WARNING, "leases", None, f"workers silent beyond their lease: {len(late)} ({names})", recover
         )
     if facts.holders:
         listed = ", ".join(map(str, facts.holders[:5]))
@@ -164,7 +164,7 @@ def _suspects(facts: Facts, _limits: Limits) -> Iterator[Finding]:
                 Level.WARNING,
                 "suspects",
                 row.queue,
-                f"{row.suspects} jobs were running when a worker died; they run again in a process of their own",
+                f"jobs that a worker died with, to run again in a process of their own: {row.suspects}",
                 f"see what killed it: {PROGRAM} jobs show ID",
             )
 
@@ -193,12 +193,18 @@ def _blocked(facts: Facts, _limits: Limits) -> Iterator[Finding]:
                 Level.WARNING,
                 "blocked",
                 row.queue,
-                f"{row.blocked} jobs wait until a person says what became of a step",
+                f"jobs that wait until a person says what became of a step: {row.blocked}",
                 f"{PROGRAM} jobs list --status blocked, then jobs resolve",
             )
 
 
 _CHECKS: Final[Sequence[_Check]] = (_switches, _workers, _leases, _age, _depth, _failures, _blocked, _suspects)
+
+
+_TAKE_MORE: Final = "start more workers, or give urgent jobs a better priority or a queue of their own"
+_TAKE_ANY: Final = (
+    "none of this queue runs: see that a live worker's app has these jobs, and its --queues, if given, this queue"
+)
 
 
 def _stands_still(facts: Facts, queue: str) -> bool:

@@ -10,6 +10,7 @@ from supervisor.jobs.own_transaction import fenced
 from supervisor.jobs.step_result import checked, decode, encode
 from supervisor.store import steps
 from supervisor.store.steps import NewStep
+from supervisor.telemetry.job_spans import step_span
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -54,7 +55,8 @@ class StepBook:
         if known is not None:
             return decode(self._run.row.kind, name, known, result)
         try:
-            value = await fn(*args)
+            with step_span(self._run.span, name):
+                value = await fn(*args)
             text = encode(self._run.row.kind, name, value, result)
             await self.end(name, text)
         except BaseException:
@@ -151,7 +153,9 @@ class StepBook:
 
         try:
             async with fenced(run, record, recorded) as connection:
-                text = encode(run.row.kind, name, await fn(connection, *args), result)
+                with step_span(run.span, name):
+                    value = await fn(connection, *args)
+                text = encode(run.row.kind, name, value, result)
         except BaseException:
             self._busy.discard(name)
             raise

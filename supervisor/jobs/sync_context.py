@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from supervisor.errors import ConfigError
 from supervisor.jobs.step_result import checked, decode, encode
+from supervisor.telemetry.job_spans import step_span
 
 if TYPE_CHECKING:
     import asyncio
@@ -49,14 +50,16 @@ class SyncContext:
         known = thread.call(self._loop, lambda: run.steps.begin(name, mode))
         if known is None:
             try:
-                text = encode(kind, name, fn(*args), result)
+                with step_span(run.span, name):
+                    value = fn(*args)
+                text = encode(kind, name, value, result)
                 thread.call(self._loop, lambda: run.steps.end(name, text))
             except BaseException:
                 self._loop.call_soon_threadsafe(run.steps.give_up, name)
                 raise
             known = text
-        value: R = decode(kind, name, known, result)
-        return value
+        replayed: R = decode(kind, name, known, result)
+        return replayed
 
     def extend(self, seconds: float) -> None:
         """See JobContext.extend."""

@@ -27,6 +27,7 @@ DRAIN: Final = 2.0
 WAIT: Final = 5.0
 """Seconds that it waits for the database, which its parent has just used."""
 
+_NAME, _ENDING, _LONGEST_NAME = "supervisor", "-quarantine", 32
 _STDIN: Final = 0
 # What systemd tells the service's own process, and must not hear from another.
 _NOT_INHERITED: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
@@ -34,8 +35,10 @@ _NOT_INHERITED: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LIST
 
 def environ_for(config: Config, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the environment in which a new process has the settings of this one, as the lane of suspects."""
+    name = f"{(config.name or _NAME)[: _LONGEST_NAME - len(_ENDING)]}{_ENDING}"
     ours = dataclasses.replace(
         config,
+        name=name,
         drain_timeout=min(config.drain_timeout, DRAIN),
         database_wait=min(config.database_wait, WAIT),
         migrate=False,
@@ -48,7 +51,8 @@ def environ_for(config: Config, inherited: Mapping[str, str]) -> dict[str, str]:
         value: object = getattr(ours, name)
         if value is not None and value != ():
             environ[variable] = _text(value)
-    return environ | {VARIABLE: Lane.QUARANTINE.value}
+    # An empty file in place of ours, of which every setting is here.
+    return environ | {VARIABLE: Lane.QUARANTINE.value, "SUPERVISOR_CONFIG": os.devnull}
 
 
 def _text(value: object) -> str:

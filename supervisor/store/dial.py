@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from supervisor.errors import DatabaseUnavailable
-from supervisor.store.failures import not_connected
+from supervisor.store.failures import not_connected, said
 from supervisor.store.session import Session
 from supervisor.store.url import read_url, wrong_url
 
@@ -79,15 +79,16 @@ async def dial(call: Call, within: float) -> Session:
 
 
 async def _reach(call: Call, host: Host, attributes: SessionAttribute, within: float) -> Session:
-    settings = {} if call.pooler else {"application_name": _shortened(call.name), **_SETTINGS}
+    certain = {} if call.pooler else {"application_name": _shortened(call.name), **_SETTINGS}
+    wanted = {} if call.pooler else {**certain, **_IF_POSSIBLE}
     try:
         async with asyncio.timeout(within):
             try:
-                return await _connect(call, host, attributes, {} if call.pooler else {**settings, **_IF_POSSIBLE})
+                return await _connect(call, host, attributes, wanted)
             except asyncpg.PostgresError as error:
-                if call.pooler or error.sqlstate not in _IMPOSSIBLE:
+                if error.sqlstate not in _IMPOSSIBLE or wanted == certain:
                     raise
-            return await _connect(call, host, attributes, settings)
+            return await _connect(call, host, attributes, certain)
     except TimeoutError:
         raise DatabaseUnavailable(
             f"cannot connect to the database at {host}: no answer within {within:.3g} s"
@@ -98,6 +99,8 @@ async def _reach(call: Call, host: Host, attributes: SessionAttribute, within: f
         ) from None
     except (OSError, asyncpg.PostgresError) as error:
         raise not_connected(str(host), error) from None
+    except asyncpg.ClientConfigurationError as error:
+        raise wrong_url(call.setting, said(error)) from None
     except ValueError:
         raise wrong_url(call.setting) from None  # its cause may quote the password
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

@@ -12,6 +12,7 @@ import asyncpg
 
 from supervisor.errors import DatabaseUnavailable, StatementRefused
 from supervisor.store.dial import Call, dial
+from supervisor.store.failures import said
 from supervisor.store.guarded import Guarded
 from supervisor.store.schema_name import DEFAULT_SCHEMA, check_schema, in_schema
 
@@ -186,8 +187,11 @@ class Link(Guarded):
             await self._begin_transaction(transaction, within)
             try:
                 yield
-            except Exception:
+            except Exception as error:
+                lost = self._is_lost and isinstance(error, asyncpg.PostgresError | asyncpg.InterfaceError)
                 await self._undo(transaction)
+                if lost:  # on the connection itself, which raises what asyncpg does
+                    raise DatabaseUnavailable(f"the connection to the database was lost: {said(error)}") from None
                 raise
             except BaseException:
                 self.kill()

@@ -44,10 +44,10 @@ class Target:
     """`target_session_attrs`; read-write if nobody gives it, as a server that takes no writes is of no use to us."""
 
 
-def wrong_url(setting: str) -> ConfigError:
-    """Return the error for a URL that cannot be understood; it says nothing of the URL itself."""
+def wrong_url(setting: str, problem: str = "cannot be understood") -> ConfigError:
+    """Return the error for a URL that cannot be used; it says nothing of the URL itself but its `problem`."""
     return ConfigError(
-        f"{setting} = ******: cannot be understood\n"
+        f"{setting} = ******: {problem}\n"
         "  allowed: postgresql://user:password@host:port/database, special characters written as %XX\n"
         "  remedy: correct it"
     )
@@ -62,11 +62,11 @@ def read_url(url: str, setting: str) -> Target:
 
 
 def _read(parts: SplitResult) -> Target:
-    _, _, servers = parts.netloc.rpartition("@")
+    userinfo, _, servers = parts.netloc.rpartition("@")
     if parts.scheme not in {"postgresql", "postgres"} or parts.fragment or parts.netloc.count("@") > 1:
         raise ValueError
-    if "@" in parts.path:
-        raise ValueError
+    if "@" in parts.path or (parts.netloc and not userinfo and "@" in parts.query):
+        raise ValueError  # what stands before it is a part of the password
     # A percent sign that begins no %XX is read as itself by everybody, so it is no mistake here either.
     query = (
         {key: values[-1] for key, values in parse_qs(parts.query, strict_parsing=True).items()} if parts.query else {}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, TracerProvider
 
-    from supervisor.telemetry.run_spans import JobTracer
+    from supervisor.telemetry.run_spans import JobSpan, JobTracer
 
 API: Final = "opentelemetry.trace"
 SYSTEM: Final = "supervisor"
@@ -55,6 +55,11 @@ def job_tracer(provider: TracerProvider | None = None) -> JobTracer | None:
 
     tracer = get_tracer(SYSTEM, tracer_provider=provider)
     return None if isinstance(tracer, NoOpTracer | ProxyTracer) else JobTracer(tracer)
+
+
+def step_span(run: JobSpan | None, name: str) -> AbstractContextManager[object]:
+    """Wrap a step of a run in a span of its own, if the run has a span that records."""
+    return NOTHING if run is None else run.step_span(name)
 
 
 @final

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from asyncpg import Record
 
-    from supervisor.jobs.job import Job
     from tests.store.sql_session import Connection
 
 
@@ -43,14 +42,19 @@ async def tidy() -> None:
 
 
 @job()
-async def anything(args: object) -> None:
-    """A handler of whatever JSON can hold."""
+async def anything(args: dict[str, object]) -> None:
+    """A handler of plain JSON."""
+
+
+@job()
+async def measure(args: list[float]) -> None:
+    """A handler of numbers."""
 
 
 COLUMNS: Final = (
     "id, kind, queue, service, tenant, priority, run_at, created_at, args::text, unique_key, max_attempts, attempts, "
-    "interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version, claimed_by, "
-    "claimed_at, deadline_at"
+    "interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version, "
+    "claimed_by, claimed_at, deadline_at"
 )
 
 
@@ -80,11 +84,11 @@ class Mailing:
         """List the arguments of the jobs that may run, in order."""
         return [json.loads(row["args"]) for row in await self.ready()]
 
-    async def claim(self, *kinds: Job[object], queue: str = "default", most: int = 1000) -> Sequence[Record]:
-        """Claim jobs as a worker does."""
+    async def claim(self, kind: str, queue: str = "default", most: int = 1000) -> Sequence[Record]:
+        """Claim jobs of a kind as a worker does, in their order."""
         worker = await add_worker(self.sql)
         call = "SELECT * FROM supervisor.claim($1, $2, $3, $4, NULL, NULL, NULL) ORDER BY priority, run_at, id"
-        return await self.sql.fetch(call, worker, queue, [each.kind for each in kinds], most)
+        return await self.sql.fetch(call, worker, queue, [kind], most)
 
 
 @contextlib.asynccontextmanager
@@ -95,4 +99,5 @@ async def mailing(*, offered: bool = True, within: float = 10.0) -> AsyncIterato
             await client.offer(send)
             await client.offer(tidy)
             await client.offer(anything)
+            await client.offer(measure)
         yield Mailing(dsn, client, sql)

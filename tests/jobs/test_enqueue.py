@@ -38,7 +38,7 @@ async def test_a_job_gets_what_its_kind_says() -> None:
 async def test_options_win_over_the_kind() -> None:
     """What the caller says of a job stands in its row."""
     async with mailing() as bench:
-        await bench.client.enqueue(send, Mail(7), **OPTIONS)  # type: ignore[arg-type]
+        await bench.client.enqueue(send, Mail(7), **OPTIONS)  # type: ignore[call-overload]
         (row,) = await bench.ready()
         assert {name: row[name] for name in OPTIONS} == OPTIONS
 
@@ -131,14 +131,14 @@ async def test_the_smaller_priority_comes_first() -> None:
     async with mailing() as bench:
         for number, priority in enumerate([0, 32767, -32768, 0]):
             await bench.client.enqueue(send, Mail(number), priority=priority)
-        assert [json.loads(row["args"])["to"] for row in await bench.claim(send, queue="mail")] == [2, 0, 3, 1]
+        assert [json.loads(row["args"])["to"] for row in await bench.claim("send", "mail")] == [2, 0, 3, 1]
 
 
 async def test_a_unique_key_has_one_live_job() -> None:
     """While a job with a key is live, another enqueue with it returns that one and writes nothing."""
     async with mailing() as bench:
         first = await bench.client.enqueue(send, Mail(1), unique_key="k" * 512)
-        again = await bench.client.enqueue(anything, [2], unique_key="k" * 512, run_at=60)
+        again = await bench.client.enqueue(anything, {"n": 2}, unique_key="k" * 512, run_at=60)
         assert again == Enqueued(first.id, created=False)
         assert await bench.args() == [{"to": 1, "text": "hello", "copies": []}]
         assert await bench.waiting() == []
@@ -154,8 +154,8 @@ async def test_many_callers_with_one_key_create_one_job() -> None:
         found: list[Enqueued] = []
 
         async def enqueue(opened: Connection) -> None:
-            for _ in range(5):
-                found.append(await bench.client.enqueue(send, Mail(1), unique_key="one", conn=opened))
+            made = [await bench.client.enqueue(send, Mail(1), unique_key="one", conn=opened) for _ in range(5)]
+            found.extend(made)
 
         await together(bench.dsn, 6, enqueue)
         assert len({made.id for made in found}) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
@@ -44,6 +44,10 @@ class Engine:
         """Start a process, ready to run jobs; with another `folder` it stands for another host."""
         where = () if folder is None else ("--runtime-dir", str(folder))
         return self.start("tests.process.job_apps:app", *where, *options, environ={"DATABASE_URL": self.dsn}).ready()
+
+    def on(self, dsn: str) -> Engine:
+        """Return the same for processes that reach the database another way."""
+        return replace(self, dsn=dsn)
 
     async def enqueue(self, kind: str, count: int = 1, *, seconds: float | None = None) -> list[int]:
         """Enqueue jobs of a kind, with the time that they are to take; return their ids."""

@@ -78,7 +78,7 @@ async def test_a_file_is_enqueued(line: CommandLine) -> None:
     assert answer.code == 0
     assert answer.err == "enqueued 3 of 3\n"
     said = answer.out.splitlines()
-    assert said[0] == "read 5 lines: 3 jobs, 2 comments and blank lines"
+    assert said[0] == "read 5 lines: 3 jobs, 2 blank or comments"
     assert re.fullmatch(r"enqueued 3 in \d\.\ds \(\d+ per second\)", said[1])
     assert await user_ids(line) == [3, 1, 2]
 
@@ -123,7 +123,7 @@ async def test_standard_input(line: CommandLine) -> None:
     with line.process(*FILE, "-") as running:
         out, err = await asyncio.to_thread(running.communicate, "1\nx\n")
         assert running.returncode == ExitCode.USAGE
-        assert "standard input has 1 mistakes; nothing was enqueued:\n  line 2: args.user_id" in err
+        assert "standard input has 1 mistake; nothing was enqueued:\n  line 2: args.user_id" in err
     assert await user_ids(line) == []
     with line.process(*FILE, "-", "--json") as running:
         out, err = await asyncio.to_thread(running.communicate, "1\n2\n")

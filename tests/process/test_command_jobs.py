@@ -181,7 +181,7 @@ async def test_all_failed_jobs_run_again(line: CommandLine) -> None:
     )
     assert (await line("jobs", "retry", "--failed", "--since", "30m", "--kind", "noop")).out == "2 jobs run again\n"
     answer = await line("jobs", "retry", "--failed")
-    assert (answer.code, answer.out) == (0, "2 jobs run again\n2 stay as they are: live\n")
+    assert (answer.code, answer.out) == (0, "2 jobs run again\nleft alone: 2 (live)\n")
     assert set(await line.value("SELECT array_agg(id) FROM supervisor.jobs")) == {1, 2, 3, 4}
 
 
@@ -214,7 +214,7 @@ async def test_expired_locks_are_recovered(line: CommandLine) -> None:
     assert answer.out.splitlines() == [
         f"worker {silent} (host pid 1) was silent beyond its lease and is lost: 2 jobs released",
         "  and 1 put away as quarantined, for it was their last loss",
-        f"worker {slow} (host pid 1) lives, but has jobs past their deadline: 1 jobs released",
+        f"worker {slow} (host pid 1) lives, but has jobs past their deadline: 1 job released",
     ]
     assert await line.statuses() == {1: "quarantined", 2: "pending", 3: "pending", 4: "running", 5: "pending"}
     assert (await line("jobs", "recover-expired-locks", "--json")).json == []

@@ -77,14 +77,14 @@ async def test_watching(line: CommandLine) -> None:
         with line.process("queue", "stats", "--watch", "50ms", stdout=theirs) as running:
             async with asyncio.timeout(20):
                 await until("default")
-                await enqueue(line.opened, 4)
-                await until("7")
+                await enqueue(line.opened, 777)
+                await until("780")
                 await line.opened.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                     "WHERE application_name = 'supervisor command'"
                 )
-                await enqueue(line.opened, 4)
-                await until("11")
+                await enqueue(line.opened, 777)
+                await until("1557")
             running.send_signal(signal.SIGINT)
             assert await asyncio.to_thread(running.wait) == 0
     finally:
@@ -110,13 +110,13 @@ async def test_health_has_an_exit_code(line: CommandLine) -> None:
     """A script can ask whether all is well: 0 healthy, 1 warning, 2 critical."""
     opened, worker = line.opened, await add_worker(line.opened)
     answer = await line("queue", "health")
-    assert (answer.code, answer.out) == (0, "healthy: 0 jobs waiting, 0 active, 1 workers alive\n")
+    assert (answer.code, answer.out) == (0, "healthy: 0 jobs waiting, 0 active, 1 live worker\n")
 
     await enqueue(opened, 20)
     answer = await line("queue", "health", "--warn-depth", "10")
     assert answer.code == 1
     assert answer.out.splitlines()[1:] == [
-        "warning: queue default: 20 jobs are ready to run",
+        "warning: queue default: jobs ready to run: 20",
         "  advice: start more workers, raise their concurrency, or enqueue more slowly",
     ]
 
@@ -126,7 +126,7 @@ async def test_health_has_an_exit_code(line: CommandLine) -> None:
     assert (answer.code, answer.json["health"], answer.json["live_workers"]) == (2, "critical", 0)
     found = {finding["check"]: finding for finding in answer.json["findings"]}
     assert set(found) == {"workers", "leases"}
-    assert found["workers"]["problem"] == "15 jobs are ready, and no live worker takes them"
+    assert found["workers"]["problem"] == "no live worker takes from it; jobs ready to run: 15"
     assert "recover-expired-locks" in found["leases"]["advice"]
 
     await line("jobs", "recover-expired-locks")

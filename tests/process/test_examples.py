@@ -9,9 +9,21 @@ import pytest
 
 from supervisor.process.exit_code import ExitCode
 from tests.source import ROOT
+from tests.store.postgres import open_folder, remove_folder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from tests.process.conftest import Start
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    """A data folder, which a PostgreSQL can use that does not run as root."""
+    folder = open_folder()
+    yield folder
+    remove_folder(folder)
 
 
 def test_hello_greets(start: Start) -> None:
@@ -64,6 +76,18 @@ def test_stubborn_meets_its_deadline(start: Start) -> None:
     assert program.out.lines == ["stubborn: I would rather not", "polite: goodbye"]
     stages = [row["stage"] for row in program.events("stop_stage", path="root/stubborn")]
     assert stages == ["draining", "cancelling", "killing", "abandoned"]
+
+
+@pytest.mark.timeout(120)
+def test_a_new_user_is_welcomed(start: Start, data: Path) -> None:
+    """`welcome` does a job that another process has enqueued, in a database of its own."""
+    environ = {"SUPERVISOR_DATA_DIR": str(data), "SUPERVISOR_APP": "examples.welcome:app"}
+    program = start("examples.welcome:app", environ=environ, limit=90.0).ready()
+    args = ("--args", '{"user": "Ada"}', "--wait")
+    told = start.python("-m", "supervisor", "enqueue", "send_welcome", *args, environ=environ, limit=60.0)
+    assert told.wait() == ExitCode.CLEAN, told.err.lines
+    program.out.expect("welcome, Ada")
+    assert program.end() == ExitCode.CLEAN
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "examples").glob("*.py")))

@@ -22,6 +22,8 @@ from tests.store.postgres import LIMIT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from supervisor.store.link import Link
+
 CANARY = "k4n4rienvogel"
 
 
@@ -111,6 +113,22 @@ async def test_a_terminated_backend() -> None:
         assert idle.is_broken
 
 
+async def test_a_connection_lost_under_a_user() -> None:
+    """A connection lost in a user's own statement is the same error as in one of ours: nothing was committed."""
+
+    async def work(link: Link) -> None:
+        async with link.transaction():
+            await link.raw.fetchval("SELECT pg_sleep(60)")
+
+    async with prepared() as dsn, linked(dsn) as admin, linked(dsn) as link:
+        working = asyncio.gather(work(link), return_exceptions=True)
+        await until_active(admin, link, "pg_sleep(60)")
+        await admin.fetchval("SELECT pg_terminate_backend($1)", link.server_pid)
+        (error,) = await working
+        assert isinstance(error, DatabaseUnavailable)
+        assert not error.unknown
+
+
 async def test_a_commit_that_no_standby_confirmed(folder: Path) -> None:
     """A commit whose wait for a standby is cut short is not taken for one that is safe."""
     async with quiet(), embedded(folder) as server, linked(server.dsn) as admin:
@@ -152,7 +170,7 @@ async def test_a_server_that_does_not_want_us(change: tuple[str, str], state: st
 async def test_nobody_is_there() -> None:
     """A server that is not running is out of reach; the error says where."""
     async with quiet():
-        with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1: .*[Rr]efused"):
+        with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1: .*Errno"):
             await connect("postgresql://postgres@127.0.0.1:1/postgres")
         with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1: .*; .*127\.0\.0\.1:2: "):
             await connect("postgresql://postgres@127.0.0.1:1,127.0.0.1:2/postgres")
@@ -168,6 +186,7 @@ async def test_nobody_is_there() -> None:
         f"postgresql://u:{CANARY}/1@h/d",
         f"postgresql://u:{CANARY}?1@h/d",
         f"postgresql://u:{CANARY}@1@h/d",
+        f"postgresql://u:12?{CANARY}=1@h/d",
         f"postgresql://u:{CANARY}:1@h:1:2/d",
         f"postgresql://u:{CANARY}@[h/d",
         f"postgresql://u:{CANARY}@h:0/d",

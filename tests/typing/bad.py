@@ -223,7 +223,7 @@ async def jobs(client: Client, ctx: JobContext) -> None:
     await client.enqueue(send_welcome)  # E: arg-type
     await client.enqueue(send_welcome, Welcome(7), run_at="tomorrow")  # E: call-overload
     client.enqueue(send_welcome, Welcome(7))  # E: unused-coroutine
-    await client.enqueue_many(send_welcome, Welcome(7))  # E: arg-type
+    await client.enqueue_many(send_welcome, Welcome(7))  # E: call-overload
     App(jobs=send_welcome)  # E: arg-type
     App(jobs=[Welcome])  # E: list-item
     App(jobs=[counter])  # E: list-item

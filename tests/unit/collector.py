@@ -59,15 +59,19 @@ class Collector:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def spans(self) -> dict[str, Span]:
-        """The spans it has, by name."""
-        return {
-            span.name: span
+    def all_spans(self) -> list[Span]:
+        """The spans it has."""
+        return [
+            span
             for request in self.requests
             for resource in request.resource_spans
             for scope in resource.scope_spans
             for span in scope.spans
-        }
+        ]
+
+    def spans(self) -> dict[str, Span]:
+        """The spans it has, by name."""
+        return {span.name: span for span in self.all_spans()}
 
     def services(self) -> set[str]:
         """The names of the services that sent something."""

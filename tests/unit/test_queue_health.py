@@ -41,8 +41,8 @@ def test_a_working_system_is_healthy() -> None:
     [
         (QUIET._replace(ready=10_000), {}, Level.WARNING, "depth", "start more workers"),
         (QUIET._replace(ready=100_000), {}, Level.CRITICAL, "depth", "start more workers"),
-        (QUIET._replace(ready=1, oldest_ready=60.0), {}, Level.WARNING, "age", "priority"),
-        (QUIET._replace(ready=1, oldest_ready=7200.0), {}, Level.CRITICAL, "age", "priority"),
+        (QUIET._replace(ready=1, oldest_ready=60.0, running=1), {}, Level.WARNING, "age", "better priority"),
+        (QUIET._replace(ready=1, oldest_ready=7200.0), {}, Level.CRITICAL, "age", "app has these jobs"),
         (QUIET._replace(failed_1h=2, completed_1h=18), {}, Level.WARNING, "failures", "--status failed --queue mail"),
         (QUIET._replace(failed_1h=10, completed_1h=10), {}, Level.CRITICAL, "failures", "--status failed"),
         (QUIET._replace(suspects=1), {}, Level.WARNING, "suspects", "jobs show"),

@@ -101,7 +101,7 @@ def test_an_empty_file_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixtur
     path = tmp_path / "ids"
     path.write_text("# none\n\n", encoding="utf-8")
     assert main(["enqueue", "welcome", "--file", str(path)]) == ExitCode.USAGE
-    assert "has no job in it: 2 lines are blank or comments" in capsys.readouterr().err
+    assert "has no job in it, only 2 lines blank or comments" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
