@@ -34,8 +34,10 @@ PERIOD: Final = 5.0
 JITTER: Final = 0.2
 RESTART: Final = Backoff(first=0.1, factor=2.0, cap=30.0)
 """Each crash of the lane convicts a job, so it is worth a new one at once; a lane that cannot start is not."""
-KILL: Final = 1.0
-"""Seconds that a lane has at the very last."""
+LAST: Final = 0.8
+"""Seconds that a lane has at the very last; then it is killed."""
+KILLED: Final = 0.5
+"""Seconds until the end of a process that was killed is known."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,9 +90,9 @@ class Quarantine(Actor[Never]):
         """See to it that no lane is left."""
         if self._process is not None:
             self._process.terminate()
-            with anyio.move_on_after(KILL):
-                while self._process.code is None:
-                    await self._ended.wait()
+            await self._see_it_end(self._process, LAST)
+            self._process.kill()
+            await self._see_it_end(self._process, KILLED)
             self._let_go(self._process)
 
     def _go_down(self) -> None:
@@ -121,6 +123,11 @@ class Quarantine(Actor[Never]):
             self._failures = 0
             return code
         return await self._fail(code)
+
+    async def _see_it_end(self, process: Process, within: float) -> None:
+        with anyio.move_on_after(within):
+            while process.code is None:
+                await self._ended.wait()
 
     async def _fail(self, code: int) -> int:
         self._failures += 1

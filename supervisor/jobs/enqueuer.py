@@ -51,13 +51,13 @@ class Enqueuer(Generic[A]):
     __slots__ = ("_conn", "_database", "_options", "_target", "_within")
 
     def __init__(
-        self, database: Database, within: float, target: Target[A], options: JobOptions, conn: Connection | Link | None
+        self, database: Database, within: float, target: Target[A], options: JobOptions, conn: Connection | None
     ) -> None:
         self._database = database
         self._within = within
         self._target = target
         self._options = options
-        self._conn = conn if conn is None or isinstance(conn, Link) else OnConnection(conn, database.schema, within)
+        self._conn = None if conn is None else OnConnection(conn, database.schema, within)
 
     async def one(self, text: str, key: str | None) -> Enqueued:
         """Write one job."""

@@ -136,7 +136,11 @@ def _workers(facts: Facts, _limits: Limits) -> Iterator[Finding]:
         else:
             advice = f"start one: {PROGRAM} --app module:name"
         yield Finding(
-            Level.CRITICAL, "workers", row.queue, f"no live worker takes from it; jobs ready to run: {row.ready}", advice
+            Level.CRITICAL,
+            "workers",
+            row.queue,
+            f"no live worker takes from it; jobs ready to run: {row.ready}",
+            advice,
         )
     if not alive and not any(row.ready for row in facts.queues):
         yield Finding(Level.WARNING, "workers", None, "no worker is alive", f"start one: {PROGRAM} --app module:name")

@@ -113,11 +113,13 @@ class Process(asyncio.SubprocessProtocol):
             with suppress(ProcessLookupError):
                 self._of.terminate()
 
+    def kill(self) -> None:
+        """End it at once."""
+        with suppress(ProcessLookupError):
+            self._of.kill()
+
     def close(self) -> None:
-        """Kill it if it still runs, and let go of it."""
-        if self.code is None:
-            with suppress(ProcessLookupError):
-                self._of.kill()
+        """Let go of it; it is killed if it still runs."""
         self._of.close()
 
     @property

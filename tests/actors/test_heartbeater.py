@@ -87,9 +87,9 @@ async def test_a_connection_that_is_lost_is_made_again() -> None:
         await shared.become()
         async with running(child(shared)):
             mine = "FROM pg_stat_activity WHERE application_name LIKE '%heartbeat'"
-            (first,) = await shared.until(f"SELECT pid {mine}")  # noqa: S608 - a constant
+            (first,) = await shared.until(f"SELECT pid {mine}")
             await shared.rows("SELECT pg_terminate_backend($1)", first["pid"])
-            await shared.until(f"SELECT pid {mine} AND pid <> $1", first["pid"])  # noqa: S608 - a constant
+            await shared.until(f"SELECT pid {mine} AND pid <> $1", first["pid"])
             await until(lambda: shared.wakes.signal)
 
 

@@ -15,6 +15,7 @@ from supervisor.cli.database_session import DatabaseSession
 from supervisor.cli.queue_watch import view
 from supervisor.config import Config
 from supervisor.process.exit_code import ExitCode
+from supervisor.store.migrate import up
 from tests.process.command_line import CommandLine, command_line
 from tests.store.sql_session import add_worker, claim, complete, enqueue, expire, finish, pairs_of
 
@@ -147,3 +148,28 @@ async def test_health_knows_the_switches_and_the_queues_of_workers(line: Command
         ("warning", "switches"),
         ("warning", "switches"),
     ]
+
+
+async def test_another_schema(line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command works in a schema of another name, and sees nothing of the usual one."""
+    await enqueue(line.opened, 1)
+    await up(line.dsn, schema="other")
+    monkeypatch.setenv("SUPERVISOR_SCHEMA", "other")
+    (line.folder / "ids").write_text("2\n3\n", encoding="utf-8")
+    for words in (
+        ("enqueue", "welcome", "--app", "shop:app", "--args", "1"),
+        ("enqueue", "welcome", "--app", "shop:app", "--file", "ids"),
+        ("jobs", "list", "--since", "1h"),
+        ("jobs", "show", "1"),
+        ("jobs", "retry", "--failed"),
+        ("jobs", "cancel", "1"),
+        ("jobs", "retry", "1"),
+        ("jobs", "recover-expired-locks"),
+        ("queue", "stats"),
+    ):
+        answer = await line(*words)
+        assert (answer.code, words) == (0, words), answer.err
+    assert (await line("jobs", "resolve", "1", "charge", "--again")).code == 1
+    answer = await line("queue", "health", "--json")
+    assert (answer.code, answer.json["queues"][0]["waiting"]) == (2, 3)
+    assert await line.statuses() == {1: "pending"}
