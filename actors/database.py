@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import logging
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Never
+from typing import TYPE_CHECKING, Final, Never, assert_never
 
 from supervisor.errors import DatabaseStartFailed, DatabaseUnavailable, MigrationError
 from supervisor.jobs.events import DatabaseBack, DatabaseLost
@@ -31,6 +32,17 @@ SAY_AGAIN: Final = 10.0
 _log = logging.getLogger(__name__)
 
 
+class SchemaCare(enum.Enum):
+    """What is done about the schema at the start."""
+
+    MIGRATE = "migrate"
+    """It is brought up to date."""
+    VERIFY = "verify"
+    """It must be up to date."""
+    TRUST = "trust"
+    """Whoever started this process has just seen to it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnServer:
     """Where the files of our own PostgreSQL are, and its programs; None: the usual places."""
@@ -48,12 +60,12 @@ class DatabaseActor(Actor[Never]):
     """
 
     def __init__(
-        self, database: Database, *, direct_url: str | None, own: OwnServer | None, migrates: bool, wait: float
+        self, database: Database, *, direct_url: str | None, own: OwnServer | None, care: SchemaCare, wait: float
     ) -> None:
         self._database = database
         self._direct_url = direct_url
         self._own = own
-        self._migrates = migrates
+        self._care = care
         self._wait = wait
         self._server: EmbeddedPostgres | None = None
         self._changed = Signal()
@@ -119,8 +131,17 @@ class DatabaseActor(Actor[Never]):
     async def _prepare(self) -> None:
         if self._direct_url is None:
             raise RuntimeError("there is neither a URL nor a server of our own")
-        bring = migrate.up if self._migrates else migrate.verify
-        await bring(self._direct_url, schema=self._database.schema)
+        # A database that refuses us says so here, before it can be taken for one that is not there yet.
+        await (await self._database.dedicated("start", direct=True)).close()
+        match self._care:
+            case SchemaCare.MIGRATE:
+                await migrate.up(self._direct_url, schema=self._database.schema)
+            case SchemaCare.VERIFY:
+                await migrate.verify(self._direct_url, schema=self._database.schema)
+            case SchemaCare.TRUST:
+                pass
+            case _:
+                assert_never(self._care)
         await self._database.open()
 
     def _tell(self, lost: bool, seconds: float, reason: str) -> None:  # noqa: FBT001 - the outage's callback

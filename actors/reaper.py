@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from supervisor.store.link import Link
     from supervisor.tree.signal import Signal
 
-PERIOD: Final = 2.0
+PERIOD: Final = 1.0
 """Seconds between two looks for workers whose lease has run out; ±50 %, so that hosts do not look together."""
 SHARE: Final = 0.02
 """Of the time, for the search through all jobs, which costs the more the more there are."""
@@ -36,7 +36,7 @@ class Recovered(NamedTuple):
 
 
 class Reaper(Actor[Never]):
-    """Looks for workers whose lease has run out every two seconds, and for jobs without a worker as often as is cheap.
+    """Looks for workers whose lease has run out every second, and for jobs without a worker as often as is cheap.
 
     Sets `suspects` when it has taken jobs. Any number of hosts may do this at once.
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.claimer import Claimer
 from actors.completer import Completer
-from actors.database import DatabaseActor, OwnServer
+from actors.database import DatabaseActor, OwnServer, SchemaCare
 from actors.executor import Executor
 from actors.heartbeat_thread import Rhythm
 from actors.heartbeater import Heartbeater
@@ -86,13 +86,9 @@ class _Parts:
         )
         self.kinds = app.catalog.kinds
         self.queues = list(config.queues) or app.catalog.queues
-        self.lease = Lease()
-        self.slots = Slots(config.concurrency)
-        self.outbox = Outbox()
+        self.lease, self.slots, self.outbox = Lease(), Slots(config.concurrency), Outbox()
         self.hooks = JobHooks() if app.on_job is None else JobHooks([app.on_job])
-        self.wakes = Wakes()
-        self.suspects = Signal()
-        self.unregistered = Signal()
+        self.wakes, self.suspects, self.unregistered = Wakes(), Signal(), Signal()
         self.identity = identity(config, lane)
         self.lifelock = LifeLock(self.identity.name)
         self.steps = StepLog()
@@ -136,12 +132,17 @@ class _Parts:
                 self.database,
                 direct_url=self.direct_url or self.url,
                 own=own,
-                migrates=self.config.migrate,
+                care=self._care(),
                 wait=self.config.database_wait,
             )
 
         start = DATABASE_START + self.config.database_wait
         return _child("database", make, start=start, stop=0.2, cancel=0.3, teardown=4.0 if own else 1.0)
+
+    def _care(self) -> SchemaCare:
+        if self.lane is not Lane.MAIN:
+            return SchemaCare.TRUST
+        return SchemaCare.MIGRATE if self.config.migrate else SchemaCare.VERIFY
 
     def _listener(self) -> Child[Any]:
         return _child("listener", lambda: Listener(self.database, self.wakes, self.handlers), stop=0.2, cancel=0.5)
@@ -242,7 +243,7 @@ class _Parts:
                 idle_poll=self.config.idle_poll,
             )
 
-        return _child("claimer", make, stop=0.5, cancel=0.3)
+        return _child("claimer", make, stop=0.5, cancel=0.3, teardown=0.5)
 
     def _suspect_claimer(self) -> Child[Any]:
         def make() -> SuspectClaimer:
@@ -257,7 +258,7 @@ class _Parts:
                 max_losses=self.config.max_losses,
             )
 
-        return _child("claimer", make, stop=0.5, cancel=0.3)
+        return _child("claimer", make, stop=0.5, cancel=0.3, teardown=0.5)
 
     def _until_empty(self) -> Child[Any]:
         def make() -> UntilEmpty:
@@ -280,7 +281,7 @@ def _child(  # noqa: PLR0913 - the limits, each with its own meaning
     start: float = 10.0,
     stop: float,
     cancel: float,
-    teardown: float = 0.5,
+    teardown: float = 0.2,
 ) -> Child[Any]:
     return Child(name, make, start_timeout=start, stop_timeout=stop, cancel_grace=cancel, teardown_timeout=teardown)
 

@@ -16,9 +16,15 @@ INCARNATION: Final = "supervisor/tree/incarnation.py"
 HOSTILE: Final = "supervisor/testing.py"
 LOOP: Final = "supervisor/process/loop.py"
 STUBBORN: Final = "examples/stubborn.py"
+HANDLERS: Final = "supervisor/jobs/handler_tasks.py"
+THREADS: Final = "supervisor/jobs/threads.py"
+BARE_LOOP: Final = "benchmarks/queue/bare.py"
+PEERS: Final = frozenset(f"benchmarks/peers/python/{name}_contest.py" for name in ("pgqueuer", "procrastinate"))
 
-MAY_SPAWN: Final = frozenset({INCARNATION, LOOP})  # own tasks and record how they end; start the first one
-MAY_CATCH_ALL: Final = frozenset({INCARNATION, HOSTILE, STUBBORN})  # records every outcome; misbehave on purpose
+# Own tasks and record how they end; start the first one; measure what a program without supervision would do.
+MAY_SPAWN: Final = frozenset({INCARNATION, HANDLERS, LOOP, BARE_LOOP}) | PEERS
+# Record every outcome; misbehave on purpose; end with the program.
+MAY_CATCH_ALL: Final = frozenset({INCARNATION, HANDLERS, THREADS, HOSTILE, STUBBORN}) | PEERS
 MAY_BLOCK: Final = frozenset({HOSTILE})  # blocks the loop on purpose
 
 MAX_LINES: Final = 400

@@ -91,7 +91,7 @@ class Batch:
             if (pid := end_leftover(mark)) is not None:
                 self.screen.say(f"ended the worker of an earlier run (pid {pid})")
         arguments = ["-m", "examples.orders.payments", "--ledger", str(self._ledger), "--seed", str(self.seed)]
-        self._payments = Process(arguments, {}, self.folder / "payments.log", is_read=True)
+        self._payments = Process(arguments, {}, self.folder / "payments.log", is_service=True)
         self._stack.callback(self._payments.end)
         self.environ[URL] = self._payments.first_line()
         if not self.environ[URL]:
@@ -188,13 +188,12 @@ class Batch:
 
     def _kill(self) -> None:
         worker = self._running_worker()
-        before = self._seen()
         worker.kill()
+        killed, done = time.monotonic(), self._seen().receipts
         self.kills += 1
-        killed = time.monotonic()
-        self.screen.say(f"  killed the worker (pid {worker.pid}) with SIGKILL after {before.receipts:,} orders")
+        self.screen.say(f"  killed the worker (pid {worker.pid}) with SIGKILL after {done:,} orders")
         self._start_worker()
-        if not until(lambda: self._seen().receipts > before.receipts + 100, STUCK, pause=0.02):
+        if not until(lambda: self._seen().receipts > done or done == len(self.orders), STUCK, pause=0.02):
             raise Failed(f"the worker does nothing after its restart:\n{self._running_worker().last_words()}")
         self.screen.say(f"  back at work {time.monotonic() - killed:.1f} s after the kill")
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+SERVICE_STOP = 5.0
+"""Seconds that a service gets to end after its input has ended."""
 STOP = 70.0
 """Seconds that a process gets to end by itself: longer than the longest shutdown of a supervisor."""
 
@@ -27,8 +29,8 @@ class Failed(Exception):
 class Process:
     """A Python program in a process group of its own, so that Ctrl-C reaches this program alone.
 
-    Its output goes to `log`, but for the standard output of one that `is_read`. `mark` is a file that it keeps locked
-    while it lives, even if this program is killed.
+    Its output goes to `log`. A service says something on its standard output, and ends when its input does. `mark` is a
+    file that the process keeps locked while it lives, even if this program is killed.
     """
 
     def __init__(
@@ -38,9 +40,10 @@ class Process:
         log: Path,
         *,
         mark: Path | None = None,
-        is_read: bool = False,
+        is_service: bool = False,
     ) -> None:
         self.log = log
+        self._is_service = is_service
         with contextlib.ExitStack() as stack:
             passed = () if mark is None else (stack.enter_context(mark.open("a+")).fileno(),)
             if not all(map(_lock, passed)):
@@ -49,7 +52,7 @@ class Process:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, *arguments],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE if is_read else output,
+                stdout=subprocess.PIPE if is_service else output,
                 stderr=output,
                 cwd=CHECKOUT,
                 env={**os.environ, **environ},
@@ -85,6 +88,9 @@ class Process:
         try:
             if self._process.stdin is not None:
                 self._process.stdin.close()
+            if self._is_service:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(SERVICE_STOP)
             self._process.terminate()
             self._process.wait(STOP)
         except (KeyboardInterrupt, subprocess.TimeoutExpired):

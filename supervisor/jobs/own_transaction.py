@@ -56,23 +56,35 @@ async def fenced(
     DatabaseUnavailable.
     """
     committing = False
-    doubt: DatabaseUnavailable | None = None
+    refused, doubt = False, None
     async with run.tasks.connection() as link:
         try:
             async with link.transaction():
-                if first and not await fence.hold(link, run.id, run.lock_version):
-                    raise run.lost()
+                if first:
+                    _require(await fence.hold(link, run.id, run.lock_version))
                 yield link.raw  # the run's own deadline bounds what the handler does with it
                 run.check()
-                if not await record(link):
-                    raise run.lost()
+                _require(await record(link))
                 committing = True
+        except _Refused:
+            refused = True
         except DatabaseUnavailable as error:
             if not (committing and error.unknown):
                 raise
             doubt = error
+    if refused:
+        raise run.lost()  # not inside: it cancels the handler, which would cut the rollback short
     if doubt is not None and not await _settle(run, recorded):
         raise doubt
+
+
+class _Refused(Exception):
+    """The fence did not hold."""
+
+
+def _require(held: bool) -> None:  # noqa: FBT001 - what it is about
+    if not held:
+        raise _Refused
 
 
 async def _settle(run: Run, recorded: Callable[[Link], Awaitable[bool]]) -> bool:

@@ -82,6 +82,7 @@ class TrialContext(JobContext):
     ) -> None:
         self.kind = kind
         self.row = self  # of a claimed job's row a book asks for the kind only
+        self.span = None  # nothing is traced
         self._id, self._attempt, self._tenant, self._conn = job_id, attempt, tenant, conn
         self._deadline = time.monotonic() + timeout
         self.limit = asyncio.timeout(timeout)

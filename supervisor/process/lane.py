@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from supervisor.config import Config, Lane, Secret, settings
 from supervisor.errors import ConfigError
+from supervisor.process import systemd
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -30,7 +31,7 @@ WAIT: Final = 5.0
 _NAME, _ENDING, _LONGEST_NAME = "supervisor", "-quarantine", 32
 _STDIN: Final = 0
 # What systemd tells the service's own process, and must not hear from another.
-_NOT_INHERITED: Final = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID")
+_NOT_INHERITED: Final = (*systemd.VARIABLES, "LISTEN_FDS", "LISTEN_PID")
 
 
 def environ_for(config: Config, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -95,9 +95,7 @@ async def many(  # noqa: PLR0913, PLR0917 - the same
     unique_keys: Sequence[str] | None,
     trace_parent: str | None,
 ) -> list[tuple[int, bool]] | None:
-    """Put jobs of one kind in, in one statement; returns ids and whether each is new, None for an unknown kind."""
-    if not args:
-        return []
+    """Put jobs of one kind in, in one statement, at least one; returns as `one` does, for each."""
     rows = await on.fetch(_MANY, kind, args, *_given(options, unique_keys, trace_parent))
     return [(cast("int", row[0]), cast("bool", row[1])) for row in rows] if rows else None
 

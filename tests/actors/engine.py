@@ -86,9 +86,7 @@ class Engine:
         self.lease, self.slots, self.wakes = Lease(), Slots(concurrency), Wakes()
         self.outbox, self.steps = Outbox(), StepLog()
         self.hooks = JobHooks([self.heard] if hear else [])
-        self.tasks = HandlerTasks(
-            self.catalog, self.slots, self.outbox, self.steps, self.hooks, self.database, threads
-        )
+        self.tasks = HandlerTasks(self.catalog, self.slots, self.outbox, self.steps, self.hooks, self.database, threads)
         self.completer = Child(
             "completer",
             lambda: Completer(self.database, self.outbox, self.steps, self.wakes, self.hooks),
@@ -114,6 +112,7 @@ class Engine:
                 poll=poll,
                 idle_poll=poll,
             ),
+            stop_timeout=1.0,
         )
         self.root = Supervisor("root", [self.completer, self.executor, self.claimer], Strategy.REST_FOR_ONE)
 
@@ -165,6 +164,16 @@ class Engine:
         async with asyncio.timeout(LIMIT):
             while not await condition():
                 await self.value("SELECT 1 FROM pg_sleep(0.02)")
+
+    async def again(self, id_: int) -> None:
+        """Make a job that waits for its next attempt due, and claim it."""
+
+        async def promoted() -> bool:
+            await self.fetch("UPDATE supervisor.jobs_waiting SET due_at = clock_timestamp() WHERE id = $1", id_)
+            return bool(await self.value("SELECT supervisor.promote(10)"))
+
+        await self.until(promoted)
+        self.wakes.note("default")
 
     async def ended(self, *ids: int) -> dict[int, Any]:
         """Wait until these jobs are over, and return their history."""

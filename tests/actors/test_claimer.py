@@ -14,7 +14,7 @@ from supervisor.jobs import outbox
 from supervisor.jobs.events import JobCompleted, JobStarted
 from supervisor.jobs.job import job
 from supervisor.store.wakeups import Wakeups
-from supervisor.testing import running, settle
+from supervisor.testing import FakeClock, running, settle
 from tests.actors.engine import Engine, engine, job_database, opened
 from tests.store.postgres import LIMIT
 
@@ -46,7 +46,7 @@ async def test_two_engines_run_each_job_once() -> None:
 async def test_no_more_run_than_there_are_slots(concurrency: int, threads: int | None) -> None:
     """Whatever the jobs last, never more run at once than there are slots, and as many do run."""
     running, most = 0, 0
-    chance = random.Random(concurrency)
+    chance = random.Random(concurrency)  # noqa: S311 - repeatable
 
     @job()
     async def some(args: int) -> None:
@@ -108,21 +108,32 @@ async def test_queues_take_turns() -> None:
 
 
 async def test_a_better_job_overtakes_a_backlog() -> None:
-    """A job of better priority that comes into a backlog is claimed long before the backlog is done."""
+    """A job of better priority that comes into a backlog is claimed 0.3 s later, not at the end of the backlog."""
     order: list[int] = []
+    came, passed, go = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     @job()
     async def one_of(args: int) -> None:
         order.append(args)
-        await asyncio.sleep(0)
-        if len(order) == 200:
-            await made.enqueue("one_of", -1, priority=-5)
+        if len(order) == 100:
+            await one.enqueue("one_of", -1, priority=-5)
+            came.set()
+        if len(order) >= 200:
+            passed.set()
+            await go.wait()
+        elif len(order) > 100:
+            await came.wait()
 
-    async with job_database() as dsn, opened(dsn, [one_of], concurrency=4) as first:
-        ids = await first.enqueue("one_of", *range(2000))
-        async with engine(dsn, [one_of], concurrency=4) as made:
-            await made.ended(*ids)
-            assert 200 <= order.index(-1) < 1900
+    clock = FakeClock()
+    async with job_database() as dsn, opened(dsn, [one_of], concurrency=4, hear=False) as one:
+        ids = await one.enqueue("one_of", *range(400))
+        async with running(one.root, clock=clock):
+            await passed.wait()
+            assert -1 not in order
+            await clock.advance(0.3)
+            go.set()
+            await one.ended(*ids)
+    assert 200 <= order.index(-1) < 220
 
 
 async def test_a_notification_starts_a_job() -> None:
@@ -227,7 +238,9 @@ async def test_what_a_lost_answer_took_is_handed_back() -> None:
         await one.until(lambda: _sleeps(one))
         # As if this worker's own claim had committed while its connection broke.
         (id_,) = await one.enqueue("again")
-        await one.fetch("SELECT id FROM supervisor.claim($1, 'default', '{again}', 1, null, null, null)", one.lease.worker)
+        await one.fetch(
+            "SELECT id FROM supervisor.claim($1, 'default', '{again}', 1, null, null, null)", one.lease.worker
+        )
         one.tasks.claimed_as = one.lease.worker
         await one.root.restart_child("claimer")
         past = await one.ended(id_)
@@ -268,7 +281,7 @@ async def test_nothing_is_claimed_while_too_much_is_unwritten(monkeypatch: pytes
     monkeypatch.setattr(outbox, "FULL", 5)
     async with job_database() as dsn, opened(dsn, [some], concurrency=2) as one:
         await one.enqueue("some", *range(20))
-        one.database.connection = _refuse  # type: ignore[method-assign, assignment]
+        one.database.connection = _refuse  # type: ignore[method-assign]
         async with running(one.root, log=one.log):
             await one.heard.expect(JobCompleted, count=5)
             await settle()

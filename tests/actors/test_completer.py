@@ -56,7 +56,7 @@ async def test_what_ended_is_kept_through_outages() -> None:
 
 
 async def test_a_commit_without_an_answer_is_no_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A completion that was carried out although its connection broke is found in the history, and not called fenced."""
+    """A completion whose answer was lost with its connection is found in the history, and not called fenced."""
     ids: list[int] = []
     cuts: list[int] = []
 
@@ -215,13 +215,15 @@ async def test_an_outage_at_the_stop_ends_with_the_stop() -> None:
         await gate.wait()
 
     async with job_database() as dsn, opened(dsn, [good]) as admin:
-        async with proxied(dsn) as proxy:
-            async with engine(dsn, [good], database=Database(proxy.dsn), completer_stop=0.2) as one:
-                await admin.enqueue("good")
-                one.wakes.note("default")
-                await one.heard.expect(JobStarted)
-                proxy.swallow(*Way)
-                gate.set()
-                await one.heard.expect(JobCompleted)
-                one.tree.stop()
+        async with (
+            proxied(dsn) as proxy,
+            engine(dsn, [good], database=Database(proxy.dsn), completer_stop=0.2) as one,
+        ):
+            await admin.enqueue("good")
+            one.wakes.note("default")
+            await one.heard.expect(JobStarted)
+            proxy.swallow(*Way)
+            gate.set()
+            await one.heard.expect(JobCompleted)
+            one.tree.stop()
         assert await admin.value("SELECT count(*) FROM supervisor.jobs WHERE claimed_by IS NOT NULL") == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from actors.database import DatabaseActor, OwnServer
+from actors.database import DatabaseActor, OwnServer, SchemaCare
 from supervisor.errors import DatabaseUnavailable, MigrationError, StartFailed
 from supervisor.jobs.events import DatabaseBack, DatabaseLost
 from supervisor.store.database import Database
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MIGRATE = SchemaCare.MIGRATE
+
+
 @pytest.fixture
 def data_dir() -> Iterator[Path]:
     """Give an empty data folder."""
@@ -31,12 +34,12 @@ def data_dir() -> Iterator[Path]:
 
 
 def child(
-    database: Database, url: str | None, *, own: OwnServer | None = None, migrates: bool = True, wait: float = 5.0
+    database: Database, url: str | None, *, own: OwnServer | None = None, care: SchemaCare = MIGRATE, wait: float = 5.0
 ) -> Child[Never]:
     """Make a database actor."""
     return Child(
         "database",
-        lambda: DatabaseActor(database, direct_url=url, own=own, migrates=migrates, wait=wait),
+        lambda: DatabaseActor(database, direct_url=url, own=own, care=care, wait=wait),
         start_timeout=60.0,
         teardown_timeout=10.0,
     )
@@ -59,15 +62,16 @@ async def test_told_not_to_it_only_checks_the_schema() -> None:
     """Without the permission to migrate, a database that lacks the schema is a failed start with the remedy."""
     async with fresh_database() as dsn:
         with pytest.raises(StartFailed) as failed:
-            async with running(child(Database(dsn), dsn, migrates=False)):
+            async with running(child(Database(dsn), dsn, care=SchemaCare.VERIFY)):
                 pass
     assert isinstance(failed.value.__cause__, MigrationError)
     assert "migrate up" in str(failed.value.__cause__)
 
 
-async def test_a_database_that_fits_needs_no_migration() -> None:
-    """A schema that is up to date is enough without the permission to change it."""
-    async with job_database() as dsn, running(child(Database(dsn), dsn, migrates=False)):
+@pytest.mark.parametrize("care", SchemaCare)
+async def test_a_database_that_fits_needs_no_migration(care: SchemaCare) -> None:
+    """A schema that is up to date is enough, whatever is to be done about it."""
+    async with job_database() as dsn, running(child(Database(dsn), dsn, care=care)):
         pass
 
 

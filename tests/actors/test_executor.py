@@ -70,7 +70,11 @@ async def test_a_failure_is_tried_again_and_then_has_failed() -> None:
         assert "in bad" in row["traceback"]
         assert attempts == [1, 2, 3]
         told = [(event.attempt, event.error, event.retry_in is None) for event in one.log.of(JobFailed, job_id=id_)]
-        assert told == [(1, "ValueError: no. 1", False), (2, "ValueError: no. 2", False), (3, "ValueError: no. 3", True)]
+        assert told == [
+            (1, "ValueError: no. 1", False),
+            (2, "ValueError: no. 2", False),
+            (3, "ValueError: no. 3", True),
+        ]
 
 
 async def _promoted(one: Engine, id_: int) -> bool:
@@ -193,7 +197,7 @@ async def test_a_handler_that_exits_fails_its_job_only(thread: bool) -> None:
 
 
 async def test_a_cancel_by_others_is_a_failure() -> None:
-    """A handler that was cancelled by code other than ours, even before its first step, has failed and frees its slot."""
+    """A handler that other code cancels, even before its first step, has failed and frees its slot."""
 
     @job(max_attempts=1)
     async def victim() -> None:

@@ -102,7 +102,9 @@ async def test_a_lease_in_doubt_cancels_everything_and_writes_nothing() -> None:
         await one.written()
         rows = [await live(one, id_) for id_ in ids]
         assert sorted(gate.cancelled) == sorted(ids)
-        assert [(row["claimed_by"], row["lock_version"], row["attempts"]) for row in rows] == [(one.lease.worker, 1, 0)] * 2
+        assert [(row["claimed_by"], row["lock_version"], row["attempts"]) for row in rows] == [
+            (one.lease.worker, 1, 0)
+        ] * 2
         assert len(one.log.of(LeaseInDoubt)) == 1
         assert one.slots.free == one.slots.total
 

@@ -102,6 +102,16 @@ async def test_a_schema_of_another_name() -> None:
             assert shown.kind == "send"
 
 
+async def test_a_pooler_may_stand_before_the_database() -> None:
+    """With a direct DSN beside it the first may lead through a pooler: nothing is kept in a session."""
+    async with fresh_database(up) as dsn, Client(dsn, direct_dsn=dsn, connections=1) as client:
+        for number in range(3):
+            await client.enqueue(send, Mail(number), unique_key=str(number))
+            await client.enqueue_many(send, [Mail(number)] * 150)
+        async with session(dsn) as sql:
+            assert await sql.fetchval("SELECT count(*) FROM supervisor.jobs") == 453
+
+
 async def test_a_job_is_shown_until_it_is_forgotten() -> None:
     """A job can be shown from its enqueue on, and what nobody knows is None."""
     async with mailing() as bench:

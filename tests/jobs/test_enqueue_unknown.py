@@ -85,6 +85,25 @@ async def test_what_was_never_sent_is_tried_again() -> None:
         assert [row["id"] for row in await bench.ready()] == [made.id]
 
 
+async def test_what_was_never_sent_is_certainly_not_there() -> None:
+    """An enqueue that finds no way to the database within its limit says nothing of a job that may be there."""
+    async with behind_proxy() as (bench, proxy, client):
+        await client.enqueue(send, Mail(1))
+        proxy.swallow(*Way)
+        with pytest.raises(DatabaseUnavailable) as cut:
+            await client.enqueue(send, Mail(2))
+        assert cut.value.unknown
+        with pytest.raises(DatabaseUnavailable, match="cannot connect") as failed:
+            await client.enqueue(send, Mail(3))
+        assert not failed.value.unknown
+        assert "may be" not in str(failed.value)
+        with pytest.raises(
+            DatabaseUnavailable, match=r"cannot connect.*; no job is enqueued, nothing from args\[0\] on"
+        ):
+            await client.enqueue_many(send, [Mail(4)])
+        assert len(await bench.ready()) == 1
+
+
 @pytest.mark.parametrize("size", [50, 2 * enqueuer.COPY_FROM])
 async def test_a_batch_whose_answer_is_lost_is_there_as_a_whole_or_not_at_all(size: int) -> None:
     """When the answer to a batch never comes, the error names the batch, and the database has all of it or nothing."""

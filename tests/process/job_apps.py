@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -47,7 +48,9 @@ async def hold(ctx: JobContext) -> None:
 async def work(wanted: Wanted, ctx: JobContext) -> None:
     """Take some time."""
     say("working", ctx)
-    await asyncio.sleep(wanted.seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(wanted.seconds):
+            await asyncio.Event().wait()
     say("worked", ctx)
 
 

@@ -67,6 +67,22 @@ async def test_a_process_that_stood_still_is_no_danger(start: Start, tmp_path_fa
         assert paused.end() == 0
 
 
+async def test_a_late_completion_is_refused(start: Start, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A handler that ends after its job was given to somebody else changes nothing, and the log says so."""
+    async with engine(start) as jobs:
+        paused = jobs.run(*QUICK)
+        (job,) = await jobs.enqueue("stop_the_loop", seconds=0.5)
+        paused.out.expect(f"stopping {job}")
+        paused.send(signal.SIGSTOP)
+        jobs.run(*QUICK, folder=_folder(tmp_path_factory))
+        row = await jobs.ended(job)
+        paused.send(signal.SIGCONT)
+        paused.event("job_fenced", job_id=job, lock_version=1)
+        assert (row["status"], row["lock_version"], row["losses"]) == ("completed", 3, 1)
+        assert await jobs.rows("SELECT * FROM supervisor.job_history WHERE job_id = $1", job) == [row]
+        assert paused.end() == 0
+
+
 async def _works_again(jobs: Engine, program: Program) -> None:
     """Wait until a process runs jobs, though others may take some first."""
     while True:

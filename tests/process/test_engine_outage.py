@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from supervisor import Client
-from supervisor.store.embedded import EmbeddedPostgres
+from supervisor.store.embedded import EmbeddedPostgres, postmaster
 from tests.process.engine import migrated
 from tests.process.job_apps import hold, note
 from tests.store.postgres import LIMIT, bindir, open_folder, remove_folder
@@ -73,7 +73,7 @@ async def test_a_process_revives_its_own_database(start: Start, data_dir: Path) 
         second = (await client.enqueue(note)).id
         program.out.expect(f"noted {second}")
     assert program.end() == 0
-    assert not list(data_dir.glob("postgres/cluster/postmaster.pid"))
+    assert postmaster.running(data_dir / "postgres/cluster") is None
 
 
 def _run(start: Start, dsn: str) -> Program:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 async def test_a_poison_job_convicts_itself_alone(start: Start) -> None:
-    """A job that ends its process is put away after three losses, and its neighbours complete with all attempts left."""
+    """A job that ends its process is put away after three losses; its neighbours complete with all attempts left."""
     async with engine(start) as jobs:
         killed = jobs.run(*QUICK)
         neighbours = await jobs.enqueue("hold", 5)

@@ -194,7 +194,7 @@ def is_alive(pid: int) -> bool:
 def test_each_order_is_charged_once_though_the_worker_is_killed(start: Start, data: Path) -> None:
     """The example says so itself with exit code 0, twice on one data folder, and leaves no process behind."""
     for _ in range(2):
-        program = example(start, data, "--once", "--orders", "400")
+        program = example(start, data, "--once", "--orders", "250")
         assert program.process.wait(LONG) == 0, "\n".join(program.out.lines + program.err.lines)
         program.wait()
         text = "\n".join(program.out.lines)

@@ -1,0 +1,126 @@
+"""Several workers under random faults: whatever is broken, no job is lost, none runs twice at once, no effect doubles."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.soak.campaign import campaign
+from tests.soak.checker import Judgement
+from tests.soak.nemesis import FAULTS, Nemesis
+from tests.soak.pause import pause
+from tests.soak.server import server
+from tests.soak.workers import LEASE
+from tests.store.fault_proxy import proxied
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.soak.campaign import Campaign
+    from tests.soak.history import History
+
+SEEDS: Final = 10
+"""Runs of the soak."""
+OVERLAP: Final = LEASE + 1.0
+"""Seconds for which a handler may go on beside its successor, when its process was paused or its network cut."""
+GOING: Final = frozenset({"pause_worker", "blink_worker", "silence", "half_silence", "slowness", "kill_server"})
+"""Faults after which a process lives and does not know yet that it has lost its jobs."""
+KILLS: Final = ("kill_worker", "kill_everybody", "kill_lane", "stop_worker", "hurry_worker", "poison")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run does: its faults, and for how many seconds there are some."""
+
+    seed: int
+    faults: list[str]
+    seconds: float
+
+    @property
+    def overlap(self) -> float:
+        """How long two handlers of one job may run at once."""
+        return OVERLAP if GOING & set(self.faults) else 0.0
+
+
+def planned(seed: int) -> Plan:
+    """Pick the faults of a seed."""
+    rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
+    return Plan(seed, rng.sample(sorted(FAULTS), rng.randint(4, 8)), 20.0)
+
+
+async def swarm(plan: Plan, folder: Path) -> None:
+    """Run a plan, and judge it."""
+    rng = random.Random(plan.seed + 1)  # noqa: S311 - the same
+    async with server() as ours, proxied(ours.dsn) as proxy, campaign(ours.dsn, folder) as run:
+        run.crew.hire("one", "here")
+        run.crew.hire("two", "here")
+        run.crew.hire("far", "there", {"DATABASE_URL": proxy.dsn})
+        await run.running(3)
+        nemesis = Nemesis(run, ours, proxy, rng)
+        async with asyncio.TaskGroup() as group:
+            keeper = group.create_task(run.crew.keep())
+            clients = [group.create_task(keep_enqueuing(run, random.Random(plan.seed + 2)))]  # noqa: S311 - the same
+            await pause(2.0)
+            await nemesis.rage(plan.faults, plan.seconds)
+            await nemesis.heal()
+            await pause(1.0)
+            for client in clients:
+                client.cancel()
+            settled = await run.settle()
+            keeper.cancel()
+        left = await run.dismissed()
+        history, found = await run.judge(Judgement(overlap=plan.overlap))
+    told = summary(plan, nemesis, history, settled)
+    print(told)  # noqa: T201 - pytest shows it when the run fails, or with -s
+    assert (found, left) == ([], []), told
+    assert void(plan, nemesis, history) == [], told
+
+
+async def keep_enqueuing(run: Campaign, rng: random.Random) -> None:
+    """Enqueue jobs of all harmless sorts."""
+    while True:
+        await run.enqueue.usual(rng)
+        await pause(rng.uniform(0.0, 0.06))
+
+
+def void(plan: Plan, nemesis: Nemesis, history: History) -> list[str]:
+    """List what should have happened at least once; without it, the run has proven nothing."""
+    found = [f"{name} never happened" for name in plan.faults if not nemesis.happened.get(name)]
+    if history.count("acked") < 100:
+        found.append("hardly anything was enqueued")
+    if set(KILLS[:2]) & set(plan.faults) and not any(row["losses"] for row in history.past):
+        found.append("no job was lost with a worker")
+    if "pause_worker" in plan.faults and not (history.count("fenced") or history.count("refused")):
+        found.append("no late write was refused")
+    return found
+
+
+def summary(plan: Plan, nemesis: Nemesis, history: History, settled: float) -> str:
+    """Say in a line what a run did."""
+    counts = {what: history.count(what) for what in ("acked", "unknown", "claimed", "refused", "fenced", "resolved", "died")}
+    losses = sum(row["losses"] for row in history.past)
+    return f"seed {plan.seed}: {nemesis.happened} {counts} losses={losses} past={len(history.past)} settled in {settled:.1f} s"
+
+
+@pytest.mark.timeout(180)
+async def test_a_small_swarm_keeps_every_promise(tmp_path: Path) -> None:
+    """Kills, a pause beyond the lease and cut sessions cost no job and double no effect."""
+    await swarm(Plan(7, ["kill_worker", "pause_worker", "terminate_some"], 3.0), tmp_path)
+
+
+@pytest.mark.timeout(180)
+async def test_after_kills_alone_nothing_overlaps(tmp_path: Path) -> None:
+    """Where processes only die, no two handlers of one job ever run at once."""
+    await swarm(Plan(8, ["kill_worker", "stop_worker", "poison"], 3.0), tmp_path)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("number", range(SEEDS))
+async def test_a_swarm_keeps_every_promise(number: int, soak_seed: int, tmp_path: Path) -> None:
+    """The same holds for any mixture of all faults."""
+    await swarm(planned(soak_seed + number), tmp_path)
