@@ -36,7 +36,7 @@ BUSY_POLL: Final = 0.005
 BUSY_FOR: Final = 0.05
 """Seconds without a job after which that ends, and we sleep until notified."""
 
-WAKES: Final = 3
+WAKES: Final = 10
 """So many productive wakes within WAKES_WITHIN seconds mean that jobs keep coming."""
 
 WAKES_WITHIN: Final = 0.1

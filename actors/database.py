@@ -117,8 +117,10 @@ class DatabaseActor(Actor[Never]):
             try:
                 await self._prepare()
             except (DatabaseUnavailable, MigrationError) as error:
+                if isinstance(error, MigrationError) and not error.transient:
+                    raise
                 pause = self._database.outage.failed(error)
-                if now() + pause > give_up or (isinstance(error, MigrationError) and not error.transient):
+                if now() + pause > give_up:
                     raise
                 if now() >= say_at:
                     say_at = now() + SAY_AGAIN

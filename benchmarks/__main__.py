@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from benchmarks import ask, idle, population, restart, shutdown, startup, storm, tell
 from benchmarks.facts import facts
+from benchmarks.queue import adverse, drain, enqueue, latency, recovery, steps
 from benchmarks.sampling import FULL_RUNS, Plan
 from benchmarks.tables import markdown, show
 
@@ -28,6 +29,12 @@ FIGURES: Final[Mapping[str, Callable[[Plan], list[Row]]]] = {
     "storm": storm.measure,
     "startup": startup.measure,
     "shutdown": shutdown.measure,
+    "drain": drain.measure,
+    "latency": latency.measure,
+    "enqueue": enqueue.measure,
+    "steps": steps.measure,
+    "adverse": adverse.measure,
+    "recovery": recovery.measure,
 }
 
 _QUICK_RUNS: Final = 3

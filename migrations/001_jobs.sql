@@ -6,33 +6,40 @@
 
 CREATE SEQUENCE supervisor.job_ids AS bigint CACHE 1;
 
+-- Bounds, since one job whose times a client cannot read would fail every claim that meets it. They are
+-- those of domains, and not of tables: so they are checked where a value comes in, and not again by each
+-- update of its row.
+CREATE DOMAIN supervisor.job_time AS timestamptz
+    CHECK (VALUE >= '1970-01-01 00:00+00' AND VALUE < '3000-01-01 00:00+00');
+CREATE DOMAIN supervisor.job_timeout AS real CHECK (VALUE > 0 AND VALUE <= 315360000); -- ten years; NaN is above it
+
+-- The order of the columns is that in which they are read and written fastest: first those of fixed length
+-- that are never null, then texts; what a claim changes is together, which keeps its WAL short.
 CREATE TABLE supervisor.jobs (
     id            bigint PRIMARY KEY DEFAULT nextval('supervisor.job_ids'),
-    kind          text NOT NULL,
-    queue         text NOT NULL,
-    service       text NOT NULL,
-    tenant        text,
-    priority      smallint NOT NULL DEFAULT 0,      -- the smaller, the sooner
-    -- Bounded, since one job whose time a client cannot read would fail every claim that meets it.
-    run_at        timestamptz NOT NULL DEFAULT clock_timestamp()
-                  CHECK (run_at >= '1970-01-01 00:00+00' AND run_at < '3000-01-01 00:00+00'),
+    run_at        supervisor.job_time NOT NULL DEFAULT clock_timestamp(),
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
-    args          jsonb NOT NULL,
-    unique_key    text,
-    max_attempts  smallint NOT NULL DEFAULT 3 CHECK (max_attempts >= 1),
-    attempts      smallint NOT NULL DEFAULT 0,      -- the handler failed
-    interruptions smallint NOT NULL DEFAULT 0,      -- we stopped it: costs nothing
+    timeout_s     supervisor.job_timeout NOT NULL DEFAULT 300,
+    priority      smallint NOT NULL DEFAULT 0,      -- the smaller, the sooner
     losses        smallint NOT NULL DEFAULT 0,      -- its worker died
+    attempts      smallint NOT NULL DEFAULT 0,      -- the handler failed
+    max_attempts  smallint NOT NULL DEFAULT 3,
+    interruptions smallint NOT NULL DEFAULT 0,      -- we stopped it: costs nothing
     changes       boolean NOT NULL DEFAULT true,    -- false: also runs in mode observe_only
     essential     boolean NOT NULL DEFAULT false,   -- true: also runs in mode safe_mode
-    timeout_s     real NOT NULL DEFAULT 300 CHECK (timeout_s > 0 AND timeout_s <= 315360000), -- ten years; NaN is above it
-    trace_parent  text,
-    last_error    text,
-    traceback     text,
+    queue         text NOT NULL,
+    kind          text NOT NULL,
+    service       text NOT NULL,
+    args          jsonb NOT NULL,
     lock_version  integer NOT NULL DEFAULT 0,       -- the fence: every write after a claim carries it
     claimed_by    bigint,
     claimed_at    timestamptz,
     deadline_at   timestamptz,
+    tenant        text,
+    unique_key    text,
+    trace_parent  text,
+    last_error    text,
+    traceback     text,
     CONSTRAINT jobs_claim_is_whole CHECK (
         (claimed_by IS NULL) = (deadline_at IS NULL) AND (claimed_by IS NULL) = (claimed_at IS NULL)
     ),
@@ -55,15 +62,36 @@ CREATE TABLE supervisor.jobs_waiting (
 
 CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id);
 
--- What became of it. Partitioned by day: old days are dropped, never deleted row by row.
+-- What became of it. Partitioned by day: old days are dropped, never deleted row by row. Nothing is
+-- checked here: every row comes from a table that did, and a finished job must never be refused.
 CREATE TABLE supervisor.job_history (
-    LIKE supervisor.jobs INCLUDING DEFAULTS,
-    status      text NOT NULL CHECK (status IN ('completed', 'failed', 'cancelled', 'quarantined', 'discarded')),
-    finished_at timestamptz NOT NULL
+    job_id        bigint,
+    run_at        timestamptz,
+    created_at    timestamptz,
+    timeout_s     real,
+    priority      smallint,
+    losses        smallint,
+    attempts      smallint,
+    max_attempts  smallint,
+    interruptions smallint,
+    changes       boolean,
+    essential     boolean,
+    queue         text,
+    kind          text,
+    service       text,
+    args          jsonb,
+    lock_version  integer,
+    claimed_by    bigint,
+    claimed_at    timestamptz,
+    deadline_at   timestamptz,
+    tenant        text,
+    unique_key    text,
+    trace_parent  text,
+    last_error    text,
+    traceback     text,
+    status        text,        -- completed, failed, cancelled, quarantined or discarded
+    finished_at   timestamptz
 ) PARTITION BY RANGE (finished_at);
-
-ALTER TABLE supervisor.job_history ALTER COLUMN id DROP DEFAULT;
-ALTER TABLE supervisor.job_history RENAME COLUMN id TO job_id;
 
 -- A safety net for a day whose partition is missing: a finished job is never refused.
 CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEFAULT;

@@ -20,7 +20,7 @@ BEGIN
             USING ERRCODE = 'invalid_transaction_state',
                   HINT = 'default_transaction_isolation of this role or database is not ''read committed''';
     END IF;
-    PERFORM supervisor.control_lock_shared();
+    PERFORM pg_advisory_xact_lock_shared('supervisor.control'::regclass::oid::integer, 1); -- as control_lock_shared
     SELECT * INTO STRICT switches FROM supervisor.control;
     PERFORM FROM supervisor.workers AS own
     WHERE own.id = worker AND own.status IN ('STARTING', 'RUNNING') AND own.lease_expires_at > clock_timestamp();
@@ -48,11 +48,12 @@ CREATE FUNCTION supervisor.claim(
     run_at timestamptz, service text, queue text
 ) LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
     switches supervisor.control;
     claimed  timestamptz;
+    all_on   boolean;
     room     integer := greatest(coalesce(most, 0), 0); -- a null LIMIT would be none
 BEGIN
     after_priority := coalesce(after_priority, -32768);
@@ -62,6 +63,8 @@ BEGIN
     IF switches.killed OR from_queue = ANY (switches.off_queues) THEN
         RETURN;
     END IF;
+    all_on := switches.mode = 'normal' AND switches.off_kinds = '{}' AND switches.off_services = '{}'
+              AND switches.off_tenants = '{}';
     claimed := clock_timestamp();
     RETURN QUERY
     UPDATE supervisor.jobs AS job
@@ -74,18 +77,19 @@ BEGIN
           AND free.claimed_by IS NULL
           AND free.losses = 0
           AND free.kind = ANY (kinds)
-          AND free.kind <> ALL (switches.off_kinds)
-          AND free.service <> ALL (switches.off_services)
-          AND (free.tenant IS NULL OR free.tenant <> ALL (switches.off_tenants))
-          AND (switches.mode = 'normal'
-               OR (switches.mode = 'observe_only' AND NOT free.changes)
-               OR (switches.mode = 'safe_mode' AND free.essential))
+          AND (all_on
+               OR (free.kind <> ALL (switches.off_kinds)
+                   AND free.service <> ALL (switches.off_services)
+                   AND (free.tenant IS NULL OR free.tenant <> ALL (switches.off_tenants))
+                   AND (switches.mode = 'normal'
+                        OR (switches.mode = 'observe_only' AND NOT free.changes)
+                        OR (switches.mode = 'safe_mode' AND free.essential))))
         ORDER BY free.priority, free.run_at, free.id
         LIMIT room
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING job.id, job.lock_version, job.kind, job.args, job.attempts, job.max_attempts, job.losses,
-              job.interruptions, job.tenant, job.deadline_at, job.timeout_s, job.trace_parent, job.priority, job.run_at,
-              job.service, job.queue;
+              job.interruptions, job.tenant, job.deadline_at, job.timeout_s::real, job.trace_parent, job.priority,
+              job.run_at::timestamptz, job.service, job.queue;
 END
 $$;

@@ -7,75 +7,100 @@
 -- `= ANY (ARRAY[x])` and not `= x`: a plain equality lets the planner merge by order, and so read the
 -- whole index of `jobs` for each batch when its statistics say that hardly a job is claimed.
 
+-- Takes claimed jobs out of `jobs`: those whose fence is still the caller's. One scan of the index by the
+-- ids, which it sorts, and the fences in a hash table: no join, so no choice of the planner is left. A
+-- function, since its rows are read in place, and those of a WITH are copied.
+CREATE FUNCTION supervisor.take_claimed(ids bigint[], lock_versions integer[]) RETURNS SETOF supervisor.jobs
+LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+AS $$
+BEGIN
+    RETURN QUERY
+    DELETE FROM supervisor.jobs AS job
+    WHERE job.id = ANY (ids) AND job.claimed_by IS NOT NULL
+      AND ((job.id, job.lock_version) IN (
+              SELECT claim.id, claim.lock_version FROM unnest(ids, lock_versions) AS claim (id, lock_version)
+          )) IS TRUE -- without it this were a join after all
+    RETURNING job.*;
+END
+$$;
+
 -- The job is over: into history with this status. Null errors and tracebacks for a success.
 CREATE FUNCTION supervisor.finish(
     ids bigint[], lock_versions integer[], statuses text[], errors text[], tracebacks text[]
-) RETURNS SETOF bigint LANGUAGE sql VOLATILE
+) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-    WITH done AS (
-        DELETE FROM supervisor.jobs AS job
-        USING (
-            SELECT item.* FROM unnest(ids, lock_versions, statuses, errors, tracebacks)
-                               AS item (id, lock_version, status, error, trace)
-            ORDER BY item.id
-        ) AS ended
-        WHERE job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version AND job.claimed_by IS NOT NULL
-        RETURNING job.*, ended.status, ended.error, ended.trace
+BEGIN
+    IF NOT statuses <@ ARRAY['completed', 'failed', 'cancelled', 'quarantined', 'discarded'] THEN
+        RAISE EXCEPTION '% has what is no end of a job', statuses
+            USING ERRCODE = 'invalid_parameter_value',
+                  HINT = 'statuses has one of completed, failed, cancelled, quarantined, discarded for each job';
+    END IF;
+    RETURN QUERY
+    WITH past AS (
+        INSERT INTO supervisor.job_history (
+            job_id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,
+            interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version,
+            claimed_by, claimed_at, deadline_at, status, finished_at
+        )
+        SELECT done.id, done.kind, done.queue, done.service, done.tenant, done.priority, done.run_at, done.created_at,
+               done.args, done.unique_key, done.max_attempts,
+               CASE WHEN ended.status = 'failed' THEN done.attempts + 1 ELSE done.attempts END,
+               done.interruptions, done.losses, done.changes, done.essential, done.timeout_s, done.trace_parent,
+               coalesce(ended.error, done.last_error), coalesce(ended.trace, done.traceback), done.lock_version,
+               done.claimed_by, done.claimed_at, done.deadline_at, ended.status, clock_timestamp()
+        FROM supervisor.take_claimed(ids, lock_versions) AS done
+        JOIN (
+            SELECT DISTINCT ON (item.id, item.lock_version) item.*
+            FROM unnest(ids, lock_versions, statuses, errors, tracebacks)
+                 AS item (id, lock_version, status, error, trace)
+        ) AS ended ON ended.id = done.id AND ended.lock_version = done.lock_version
+        RETURNING job_history.job_id, job_history.unique_key
     ), unlocked AS (
         DELETE FROM supervisor.job_keys AS held
         USING (
-            SELECT done.id, done.unique_key FROM done WHERE done.unique_key IS NOT NULL ORDER BY done.unique_key
+            SELECT past.job_id, past.unique_key FROM past WHERE past.unique_key IS NOT NULL ORDER BY past.unique_key
         ) AS free
-        WHERE held.unique_key = ANY (ARRAY[free.unique_key]) AND held.job_id = free.id
+        WHERE held.unique_key = ANY (ARRAY[free.unique_key]) AND held.job_id = free.job_id
     )
-    INSERT INTO supervisor.job_history (
-        job_id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,
-        interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version, claimed_by,
-        claimed_at, deadline_at, status, finished_at
-    )
-    SELECT done.id, done.kind, done.queue, done.service, done.tenant, done.priority, done.run_at, done.created_at,
-           done.args, done.unique_key, done.max_attempts,
-           CASE WHEN done.status = 'failed' THEN done.attempts + 1 ELSE done.attempts END,
-           done.interruptions, done.losses, done.changes, done.essential, done.timeout_s, done.trace_parent,
-           coalesce(done.error, done.last_error), coalesce(done.trace, done.traceback), done.lock_version,
-           done.claimed_by, done.claimed_at, done.deadline_at, done.status, clock_timestamp()
-    FROM done
-    RETURNING job_history.job_id
+    SELECT past.job_id FROM past;
+END
 $$;
 
 -- The same for successes alone, the hot path: nothing to look at but the fence.
 CREATE FUNCTION supervisor.complete(ids bigint[], lock_versions integer[]) RETURNS SETOF bigint
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-    WITH done AS (
-        DELETE FROM supervisor.jobs AS job
-        USING (
-            SELECT item.* FROM unnest(ids, lock_versions) AS item (id, lock_version) ORDER BY item.id
-        ) AS ended
-        WHERE job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version AND job.claimed_by IS NOT NULL
-        RETURNING job.*
+DECLARE
+    at_once timestamptz := clock_timestamp();
+BEGIN
+    RETURN QUERY
+    WITH past AS (
+        INSERT INTO supervisor.job_history (
+            job_id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,
+            interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version,
+            claimed_by, claimed_at, deadline_at, status, finished_at
+        )
+        SELECT done.id, done.kind, done.queue, done.service, done.tenant, done.priority, done.run_at, done.created_at,
+               done.args, done.unique_key, done.max_attempts, done.attempts, done.interruptions, done.losses,
+               done.changes, done.essential, done.timeout_s, done.trace_parent, done.last_error, done.traceback,
+               done.lock_version, done.claimed_by, done.claimed_at, done.deadline_at, 'completed', at_once
+        FROM supervisor.take_claimed(ids, lock_versions) AS done
+        RETURNING job_history.job_id, job_history.unique_key
     ), unlocked AS (
         DELETE FROM supervisor.job_keys AS held
         USING (
-            SELECT done.id, done.unique_key FROM done WHERE done.unique_key IS NOT NULL ORDER BY done.unique_key
+            SELECT past.job_id, past.unique_key FROM past WHERE past.unique_key IS NOT NULL ORDER BY past.unique_key
         ) AS free
-        WHERE held.unique_key = ANY (ARRAY[free.unique_key]) AND held.job_id = free.id
+        WHERE held.unique_key = ANY (ARRAY[free.unique_key]) AND held.job_id = free.job_id
     )
-    INSERT INTO supervisor.job_history (
-        job_id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,
-        interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version, claimed_by,
-        claimed_at, deadline_at, status, finished_at
-    )
-    SELECT done.id, done.kind, done.queue, done.service, done.tenant, done.priority, done.run_at, done.created_at,
-           done.args, done.unique_key, done.max_attempts, done.attempts, done.interruptions, done.losses, done.changes,
-           done.essential, done.timeout_s, done.trace_parent, done.last_error, done.traceback, done.lock_version,
-           done.claimed_by, done.claimed_at, done.deadline_at, 'completed', clock_timestamp()
-    FROM done
-    RETURNING job_history.job_id
+    SELECT past.job_id FROM past;
+END
 $$;
 
 -- The job will run again: after `delays` seconds in `jobs_waiting`, or at once where the delay is 0 or

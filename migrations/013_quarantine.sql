@@ -44,8 +44,8 @@ BEGIN
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING job.id, job.lock_version, job.kind, job.args, job.attempts, job.max_attempts, job.losses,
-              job.interruptions, job.tenant, job.deadline_at, job.timeout_s, job.trace_parent, job.priority, job.run_at,
-              job.service, job.queue;
+              job.interruptions, job.tenant, job.deadline_at, job.timeout_s::real, job.trace_parent, job.priority,
+              job.run_at::timestamptz, job.service, job.queue;
 END
 $$;
 

@@ -37,7 +37,10 @@ BEGIN
             SELECT DISTINCT item.id FROM unnest(ids) AS item (id) ORDER BY item.id
         ), here AS (
             DELETE FROM supervisor.jobs AS job USING wanted WHERE job.id = ANY (ARRAY[wanted.id])
-            RETURNING job.*
+            RETURNING job.id, job.kind, job.queue, job.service, job.tenant, job.priority, job.run_at, job.created_at,
+                      job.args, job.unique_key, job.max_attempts, job.attempts, job.interruptions, job.losses,
+                      job.changes, job.essential, job.timeout_s, job.trace_parent, job.last_error, job.traceback,
+                      job.lock_version, job.claimed_by, job.claimed_at, job.deadline_at
         ), parked AS (
             DELETE FROM supervisor.jobs_waiting AS job USING wanted WHERE job.id = ANY (ARRAY[wanted.id])
             RETURNING job.id, job.kind, job.queue, job.service, job.tenant, job.priority, job.run_at, job.created_at,

@@ -1,7 +1,70 @@
 -- Numbers for people and for metrics.
 
--- How much of what each queue has. It reads each live table once, and of history what ended in the last
--- hour.
+-- What ended since then, for each queue: exact while it fills at most 1000 pages of a day (some 30,000 jobs),
+-- and beyond that from 1000 pages of it, evenly chosen. So it reads the same whether a thousand jobs ended
+-- or a hundred million. Rows of a day lie nearly in the order in which they came, so where to begin is
+-- found by halving.
+CREATE FUNCTION supervisor.ended_since(since timestamptz)
+RETURNS TABLE (queue text, completed bigint, failed bigint) LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    most_pages CONSTANT bigint := 1000;
+    late_pages CONSTANT bigint := 50; -- how far a row may lie behind one that came later
+    most_rows  CONSTANT integer := 60; -- of a page; a row has 150 bytes at least
+    day    regclass;
+    pages  bigint;
+    low    bigint;
+    high   bigint;
+    middle bigint;
+    seen   timestamptz;
+    stride bigint;
+    chosen tid[];
+BEGIN
+    FOR day IN
+        SELECT child.oid::regclass FROM pg_inherits JOIN pg_class AS child ON child.oid = pg_inherits.inhrelid
+        WHERE pg_inherits.inhparent = 'supervisor.job_history'::regclass
+          AND (child.relname !~ '^job_history_[0-9]{8}$' OR to_date(right(child.relname, 8), 'YYYYMMDD') >= since::date)
+    LOOP
+        pages := pg_relation_size(day) / current_setting('block_size')::bigint;
+        low := 0;
+        high := pages;
+        WHILE low < high LOOP
+            middle := (low + high) / 2;
+            EXECUTE format($sql$SELECT min(finished_at) FROM %s WHERE ctid >= $1 AND ctid < $2$sql$, day) INTO seen
+            USING format('(%s,0)', middle)::tid, format('(%s,0)', middle + 1)::tid;
+            IF seen < since THEN
+                low := middle + 1;
+            ELSE
+                high := middle;
+            END IF;
+        END LOOP;
+        low := greatest(low - late_pages, 0);
+        stride := (pages - low) / most_pages + 1;
+        IF stride = 1 THEN
+            RETURN QUERY EXECUTE format($sql$
+                SELECT past.queue, count(*) FILTER (WHERE past.status = 'completed'),
+                       count(*) FILTER (WHERE past.status = 'failed')
+                FROM %s AS past WHERE past.ctid >= $1 AND past.finished_at >= $2 GROUP BY past.queue$sql$, day)
+            USING format('(%s,0)', low)::tid, since;
+        ELSE
+            chosen := ARRAY(
+                SELECT format('(%s,%s)', page, place)::tid
+                FROM generate_series(low, pages - 1, stride) AS page, generate_series(1, most_rows) AS place
+            );
+            RETURN QUERY EXECUTE format($sql$
+                SELECT past.queue, $3 * count(*) FILTER (WHERE past.status = 'completed'),
+                       $3 * count(*) FILTER (WHERE past.status = 'failed')
+                FROM %s AS past WHERE past.ctid = ANY ($1) AND past.finished_at >= $2 GROUP BY past.queue$sql$, day)
+            USING chosen, since, stride;
+        END IF;
+    END LOOP;
+END
+$$;
+
+-- How much of what each queue has. Two things bound it: each live table is read once, which takes some
+-- 0.3 s for a million jobs, and of history no more than a thousand pages a day (see `ended_since`).
+-- `oldest_ready_s`: for how long the first of those that may run has been allowed to; 0 if there is none.
 CREATE FUNCTION supervisor.queue_stats() RETURNS TABLE (
     queue text, ready bigint, running bigint, delayed bigint, retrying bigint, blocked bigint, suspects bigint,
     oldest_ready_s double precision, completed_1h bigint, failed_1h bigint
@@ -22,11 +85,8 @@ AS $$
                count(*) FILTER (WHERE job.reason = 'blocked') AS blocked
         FROM supervisor.jobs_waiting AS job GROUP BY job.queue
     ), ended AS (
-        SELECT past.queue,
-               count(*) FILTER (WHERE past.status = 'completed') AS completed,
-               count(*) FILTER (WHERE past.status = 'failed') AS failed
-        FROM supervisor.job_history AS past
-        WHERE past.finished_at > statement_timestamp() - interval '1 h' GROUP BY past.queue
+        SELECT past.queue, sum(past.completed)::bigint AS completed, sum(past.failed)::bigint AS failed
+        FROM supervisor.ended_since(statement_timestamp() - interval '1 h') AS past GROUP BY past.queue
     ), named AS (
         SELECT live.queue FROM live UNION SELECT waiting.queue FROM waiting UNION SELECT ended.queue FROM ended
         UNION SELECT known.queue FROM supervisor.job_kinds AS known

@@ -40,10 +40,11 @@ class Engine:
     connection: asyncpg.Connection[Record]
     start: Start
 
-    def run(self, *options: str, folder: Path | None = None) -> Program:
+    def run(self, *options: str, folder: Path | None = None, limit: float = 60.0) -> Program:
         """Start a process, ready to run jobs; with another `folder` it stands for another host."""
         where = () if folder is None else ("--runtime-dir", str(folder))
-        return self.start("tests.process.job_apps:app", *where, *options, environ={"DATABASE_URL": self.dsn}).ready()
+        environ = {"DATABASE_URL": self.dsn}
+        return self.start("tests.process.job_apps:app", *where, *options, environ=environ, limit=limit).ready()
 
     def on(self, dsn: str) -> Engine:
         """Return the same for processes that reach the database another way."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 SETTLE: Final = 90.0
 """Seconds within which everything must be over after the last fault: lease, search, lanes and what is left to run."""
 
+CLEAN: Final = frozenset({0})
+
 EFFECTS: Final = "CREATE TABLE effects (job bigint NOT NULL, name text NOT NULL, fence integer NOT NULL)"
 
 _BLOCKED: Final = "SELECT id FROM supervisor.jobs_waiting WHERE reason = 'blocked'"
@@ -123,13 +125,16 @@ class Campaign:
             history = await collect(self.ledger.folder, connection)
         return history, check(history, judgement)
 
-    async def dismissed(self) -> list[str]:
-        """Stop all workers in order, and list what they leave behind: sessions, locks, rows, processes."""
+    async def dismissed(self, allowed: frozenset[int] = CLEAN) -> list[str]:
+        """Stop all workers in order, and list what they leave behind: sessions, locks, rows, processes.
+
+        `allowed`: the exit codes that are in order.
+        """
         found = []
         for worker in list(self.crew.workers):
             if not worker.is_over():
                 code = await worker.end()
-                if code:
+                if code not in allowed:
                     found.append(f"worker {worker.name} ended with {code} when it was asked to stop")
 
         await self.client.close()

@@ -49,7 +49,7 @@ class Enqueuing:
     async def one(self, kind: str, *, key: str | None = None, **args: object) -> int | None:
         """Enqueue a job; return its id, None if it was not enqueued or nobody knows."""
         token = next(self._tokens)
-        self._ledger.write("asked", text=f"{token} {kind} {key or '-'}")
+        self._ledger.write("asked", text=f"{token} {kind} {key or '-'} -")
         try:
             made = await self._client.enqueue(kind, {"token": token, **args}, unique_key=key)
         except DatabaseUnavailable as error:
@@ -63,7 +63,7 @@ class Enqueuing:
         tokens = list(itertools.islice(self._tokens, count))
         names = dict(zip(tokens, keys, strict=True)) if keys is not None else None
         for token in tokens:
-            self._ledger.write("asked", text=f"{token} {kind} {names[token] if names else '-'}")
+            self._ledger.write("asked", text=f"{token} {kind} {names[token] if names else '-'} {tokens[0]}")
 
         def key_of(args: object) -> str:
             assert isinstance(args, dict)
