@@ -28,7 +28,7 @@ CREATE FUNCTION supervisor.record_steps(
     ids bigint[], lock_versions integer[], names text[], positions integer[], results jsonb[], done boolean[]
 ) RETURNS TABLE (id bigint, name text) LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -38,19 +38,23 @@ DECLARE
     wrong    record;
 BEGIN
     -- Jobs in one order, so that two groups with the same ones never wait for each other.
-    WITH live AS MATERIALIZED (
+    WITH held AS MATERIALIZED (
+        SELECT job.id, job.lock_version FROM supervisor.jobs AS job
+        WHERE job.id = ANY (ids) AND job.claimed_by IS NOT NULL
+          AND ((job.id, job.lock_version) IN (
+                  SELECT run.id, run.lock_version FROM unnest(ids, lock_versions) AS run (id, lock_version)
+              )) IS TRUE -- as in `take_claimed`
+        ORDER BY job.id FOR SHARE
+    ), live AS MATERIALIZED (
         SELECT item.*
-        FROM (
-            SELECT step.* FROM unnest(ids, lock_versions, names, positions, results, record_steps.done)
-                               AS step (id, lock_version, name, place, result, done)
-            ORDER BY step.id
-        ) AS item
-        JOIN supervisor.jobs AS job ON job.id = ANY (ARRAY[item.id])
-        WHERE job.lock_version = item.lock_version AND job.claimed_by IS NOT NULL
-        ORDER BY item.id FOR SHARE OF job
+        FROM unnest(ids, lock_versions, names, positions, results, record_steps.done)
+             AS item (id, lock_version, name, place, result, done)
+        JOIN held ON held.id = item.id AND held.lock_version = item.lock_version
     ), written AS (
         INSERT INTO supervisor.job_steps AS step (job_id, name, place, done, result, lock_version)
-        SELECT live.id, live.name, live.place, live.done, live.result, live.lock_version FROM live
+        SELECT DISTINCT ON (live.id, live.name)
+               live.id, live.name, live.place, live.done, live.result, live.lock_version
+        FROM live ORDER BY live.id, live.name
         ON CONFLICT (job_id, name) DO UPDATE
         SET done = excluded.done, result = excluded.result, recorded_at = clock_timestamp()
         WHERE step.lock_version = excluded.lock_version AND step.place = excluded.place
@@ -64,10 +68,9 @@ BEGIN
         SELECT item.id, item.name INTO wrong
         FROM unnest(ids, lock_versions, names) AS item (id, lock_version, name)
         JOIN supervisor.jobs AS job ON job.id = ANY (ARRAY[item.id])
+        LEFT JOIN unnest(recorded, labels) AS one (id, name) ON one.id = item.id AND one.name = item.name
         WHERE job.lock_version = item.lock_version AND job.claimed_by IS NOT NULL
-          AND NOT EXISTS (
-              SELECT FROM unnest(recorded, labels) AS one (id, name) WHERE one.id = item.id AND one.name = item.name
-          )
+        GROUP BY item.id, item.name HAVING count(one.id) <> 1
         LIMIT 1;
         RAISE EXCEPTION 'step % of job % is recorded already, and otherwise', quote_literal(wrong.name), wrong.id
             USING ERRCODE = 'SV002', DETAIL = json_build_object('job', wrong.id, 'step', wrong.name)::text,
@@ -104,18 +107,17 @@ $$;
 
 -- As `complete`, for jobs that recorded steps: these go with them, since nothing will read them again.
 CREATE FUNCTION supervisor.complete_with_steps(ids bigint[], lock_versions integer[]) RETURNS SETOF bigint
-LANGUAGE sql VOLATILE
+LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
-    WITH done AS MATERIALIZED (
-        SELECT ended.id FROM supervisor.complete(ids, lock_versions) AS ended (id)
-    ), steps AS (
-        DELETE FROM supervisor.job_steps AS step USING done WHERE step.job_id = ANY (ARRAY[done.id])
-    ), progress AS (
-        DELETE FROM supervisor.job_progress AS shown USING done WHERE shown.job_id = ANY (ARRAY[done.id])
-    )
-    SELECT done.id FROM done
+DECLARE
+    completed bigint[] := ARRAY(SELECT supervisor.complete(ids, lock_versions));
+BEGIN
+    DELETE FROM supervisor.job_steps AS step WHERE step.job_id = ANY (completed);
+    DELETE FROM supervisor.job_progress AS shown WHERE shown.job_id = ANY (completed);
+    RETURN QUERY SELECT one.id FROM unnest(completed) AS one (id);
+END
 $$;
 
 -- Steps and progress of jobs that ended more than `keep_days` days ago, up to `most` of each; returns how

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from supervisor.errors import LeaseLost
+from supervisor.errors import LeaseLost, StatementRefused
 from supervisor.store import enqueue, fence, jobs, kinds, steps, workers
 from supervisor.store.enqueue import JobOptions
 from supervisor.store.job_rows import Ended, HandedBack
@@ -15,6 +15,7 @@ from supervisor.store.kinds import Kind
 from supervisor.store.link import Link, connect
 from supervisor.store.steps import NewStep, Progress
 from supervisor.store.workers import Identity
+from tests.soak.pause import pause
 
 if TYPE_CHECKING:
     import random
@@ -34,6 +35,8 @@ _FINGERPRINT: Final = " UNION ALL ".join(  # noqa: S608 - constants
 )
 _TOO_LATE: Final = "UPDATE supervisor.jobs SET deadline_at = clock_timestamp() - interval '1 min' WHERE id = $1"
 _DUE: Final = "UPDATE supervisor.jobs_waiting SET due_at = clock_timestamp() WHERE id = $1 AND due_at < 'infinity'"
+_WAITS: Final = "SELECT cardinality(pg_blocking_pids($1)) > 0"
+_OVER: Final = "SELECT max(lock_version) FROM supervisor.job_history WHERE job_id = $1"
 _FENCE: Final = "SELECT lock_version, claimed_by FROM supervisor.jobs WHERE id = $1"
 
 
@@ -77,14 +80,22 @@ class Stage:
             return 0
         return found[0].lock_version
 
-    async def current(self, job: int) -> tuple[int, bool]:
-        """Return the fence of a job that lives, and whether it is claimed; 0 for one that does not."""
+    async def current(self, job: int) -> tuple[int | None, bool]:
+        """Return the fence of a job that lives, and whether it is claimed; None for one that does not."""
         row = await self.link.fetchrow(_FENCE, job)
-        return (0, False) if row is None else (row[0], row[1] is not None)
+        return (None, False) if row is None else (row[0], row[1] is not None)
 
     async def fingerprint(self) -> dict[str, str]:
         """Return what is in all tables, in short."""
         return {row[0]: row[1] for row in await self.link.fetch(_FINGERPRINT)}
+
+    async def accepts(self, name: str, job: int, version: int) -> bool:
+        """Let the other link write under that fence; return whether it got anywhere."""
+        self.attempts += 1
+        try:
+            return await WRITES[name](self.other, job, version)
+        except StatementRefused:
+            return True  # it got past the fence
 
     async def _says_no(self, dead: int) -> None:
         """A worker that was declared dead can do nothing any more."""
@@ -235,12 +246,20 @@ LOSSES: Final[dict[str, Loss]] = {
     "revived": _revived,
 }
 
+TAKEN: Final = frozenset({"cancelled"})
+"""Those that end the job without the run that has it."""
+
+QUICK: Final = frozenset({"too late", "interrupted", "failed", "completed", "discarded", "cancelled"})
+"""Those that are one transaction, for whose end a write can wait."""
+WAITING: Final = frozenset(WRITES) - {"still held", "progress"}
+"""Writes that wait for others which hold the job; those two only look, and may see what was before."""
+
 
 # --- the campaign -----------------------------------------------------------------------------------------
 
 
 async def stale_writes(dsn: str, rng: random.Random, rounds: int) -> tuple[int, list[str]]:
-    """Do it all, so many times; return the number of stale writes and what was wrong."""
+    """Do it all, so many times, until something is wrong; return the number of stale writes and what was wrong."""
     link, other = await connect(dsn), await connect(dsn)
     stage = Stage(link, other, rng)
     try:
@@ -248,7 +267,11 @@ async def stale_writes(dsn: str, rng: random.Random, rounds: int) -> tuple[int, 
         await stage.register()
         for _ in range(rounds):
             for how, again in itertools.product(LOSSES, (False, True)):
-                await _one_job(stage, how, claimed_again=again)
+                if not stage.wrong:
+                    await _one_job(stage, how, claimed_again=again)
+            for how, name in itertools.product(sorted(QUICK), sorted(WAITING)):
+                if not stage.wrong:
+                    await _one_wait(stage, how, name)
     finally:
         await link.close()
         await other.close()
@@ -265,33 +288,50 @@ async def _one_job(stage: Stage, how: str, *, claimed_again: bool) -> None:
     now, claimed = await stage.current(job)
     if claimed:
         stage.wrong.append(f"{how}: job {job} is claimed still")
-    if now and now <= stale:
+    if how in TAKEN and cast("int", await stage.link.fetchval(_OVER, job)) <= stale:
+        stage.wrong.append(f"{how}: job {job} is over under the fence of the run that it was taken from")
+    if now is not None and now <= stale:
         stage.wrong.append(f"{how}: the fence of job {job} stayed at {now}")
-    if now and claimed_again:
+    if now is not None and claimed_again:
         now = await stage.claim(job)
     before = await stage.fingerprint()
     for name in stage.rng.sample(sorted(WRITES), len(WRITES)):
-        stage.attempts += 1
-        if await WRITES[name](stage.other, job, stale):
+        if await stage.accepts(name, job, stale):
             stage.wrong.append(f"{how}: {name} was accepted under fence {stale}; the job is at {now}")
     after = await stage.fingerprint()
     for table in before:
         if before[table] != after[table]:
             stage.wrong.append(f"{how}: a stale write changed {table}")
-    if now and claimed_again:
+    if now is not None and claimed_again:
         await _race(stage, job, stale, now)
-    elif now:
+    elif now is not None:
         await jobs.cancel(stage.link, [job])
 
 
 async def _race(stage: Stage, job: int, stale: int, live: int) -> None:
     """Let a stale write and the end of the living run meet; and both in one statement."""
     name = stage.rng.choice(sorted(WRITES))
-    stage.attempts += 2
-    refused, done = await asyncio.gather(
-        WRITES[name](stage.other, job, stale), jobs.complete(stage.link, [job, job], [stale, live])
+    accepted, done = await asyncio.gather(
+        stage.accepts(name, job, stale), jobs.complete(stage.link, [job, job], [stale, live])
     )
-    if refused:
+    if accepted:
         stage.wrong.append(f"{name} was accepted under fence {stale} beside the end under {live}")
     if done != {job}:
         stage.wrong.append(f"the end of job {job} under fence {live} was refused beside {name} under {stale}")
+
+
+async def _one_wait(stage: Stage, how: str, name: str) -> None:
+    """Let a write wait for the transaction that takes the job away, and be decided after its commit."""
+    made = await enqueue.one(stage.link, KIND.kind, "{}", JobOptions(), None, None)
+    assert made is not None
+    job = made[0]
+    stale = await stage.claim(job)
+    async with asyncio.TaskGroup() as group:
+        async with stage.link.transaction():
+            await LOSSES[how](stage, job, stale)
+            write = group.create_task(stage.accepts(name, job, stale))
+            while not write.done() and not await stage.link.fetchval(_WAITS, stage.other.server_pid):
+                await pause(0.001)
+        if await write:
+            stage.wrong.append(f"{how}: {name} waited for it, and was accepted under fence {stale} after it")
+    await jobs.cancel(stage.link, [job])

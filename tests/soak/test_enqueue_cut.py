@@ -60,7 +60,7 @@ class Clients:
                 subprocess.Popen(
                     (sys.executable, "-m", "tests.soak.enqueuing", *arguments),
                     cwd=ROOT,
-                    env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONASYNCIODEBUG": "0"},
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
                     stderr=log,
                 )
             )
