@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Never
 from supervisor.errors import DatabaseUnavailable, LeaseLost
 from supervisor.jobs.claim_lane import ClaimLane
 from supervisor.jobs.orphans import hand_back_orphans
-from supervisor.jobs.outcomes import INTERRUPTED
+from supervisor.jobs.outcomes import INTERRUPTED, Cancelled
 from supervisor.store import jobs, workers
 from supervisor.tree.actor import Actor
 
@@ -46,6 +46,9 @@ QUIET: Final = 0.02
 
 IDLE_LONG: Final = 60.0
 """Seconds without a job after which the poll slows down."""
+
+ENDING_PAUSE: Final = 1.0
+"""Seconds between two looks for orphans while handlers end whose lease was lost."""
 
 LATE_ANSWER: Final = 20.0
 """Seconds after which a claim whose answer was lost has certainly taken what it takes."""
@@ -88,6 +91,7 @@ class Claimer(Actor[Never]):
         self._productive = -math.inf  # when something was claimed last
         self._woken: deque[float] = deque(maxlen=WAKES)
         self._reconcile_at = -math.inf if tasks.claimed_as else math.inf
+        self._settled_at = -math.inf
         self._lapses = lease.lapses
 
     async def run(self) -> None:
@@ -227,10 +231,15 @@ class Claimer(Actor[Never]):
 
     async def _reconcile(self, link: Link) -> None:
         """Hand back what an earlier claim took and nobody started, once now and once when it must have ended."""
-        again = self._reconcile_at == -math.inf
+        if self._reconcile_at == -math.inf:
+            self._settled_at = self.clock.now() + LATE_ANSWER
         if self._tasks.claimed_as == self._lease.worker:
             await hand_back_orphans(link, self._lease.worker, self._tasks, self._outbox)
-        self._reconcile_at = self.clock.now() + LATE_ANSWER if again else math.inf
+        now = self.clock.now()
+        if any(run.cancelled is Cancelled.LEASE_LOST for run in self._tasks.runs):
+            self._reconcile_at = now + ENDING_PAUSE  # a handler that lost its job still ends; then it is an orphan too
+        else:
+            self._reconcile_at = self._settled_at if now < self._settled_at else math.inf
 
 
 def _lanes(queues: Sequence[str], tasks: HandlerTasks, slots: Slots) -> list[ClaimLane]:

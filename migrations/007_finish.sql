@@ -111,7 +111,7 @@ CREATE FUNCTION supervisor.hand_back(
     ids bigint[], lock_versions integer[], reasons text[], delays double precision[], errors text[], tracebacks text[]
 ) RETURNS SETOF bigint LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 DECLARE
     now_then  timestamptz;
@@ -127,14 +127,17 @@ BEGIN
     END IF;
 
     -- Three statements follow, so the locks are taken first, in one order.
-    SELECT array_agg(held.id) FILTER (WHERE held.ends) INTO exhausted
-    FROM (
-        SELECT job.id, given.reason = 'retry' AND job.attempts + 1 >= job.max_attempts AS ends
-        FROM unnest(ids, lock_versions, reasons) AS given (id, lock_version, reason)
-        JOIN supervisor.jobs AS job ON job.id = ANY (ARRAY[given.id])
-        WHERE job.lock_version = given.lock_version AND job.claimed_by IS NOT NULL
-        ORDER BY job.id FOR UPDATE OF job
-    ) AS held;
+    WITH held AS MATERIALIZED (
+        SELECT job.id, job.attempts + 1 >= job.max_attempts AS was_last FROM supervisor.jobs AS job
+        WHERE job.id = ANY (ids) AND job.claimed_by IS NOT NULL
+          AND ((job.id, job.lock_version) IN (
+                  SELECT claim.id, claim.lock_version FROM unnest(ids, lock_versions) AS claim (id, lock_version)
+              )) IS TRUE -- as in `take_claimed`
+        ORDER BY job.id FOR UPDATE
+    )
+    SELECT array_agg(held.id) INTO exhausted
+    FROM unnest(ids, reasons) AS given (id, reason) JOIN held ON held.id = given.id
+    WHERE given.reason = 'retry' AND held.was_last;
     exhausted := coalesce(exhausted, '{}');
     now_then := clock_timestamp();
 

@@ -96,11 +96,11 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
     INSERT INTO supervisor.job_progress AS shown (job_id, done, total)
-    SELECT DISTINCT ON (job.id) job.id, coalesce(item.done, 0), item.total
+    SELECT DISTINCT ON (item.id) item.id, coalesce(item.done, 0), item.total
     FROM unnest(ids, lock_versions, dones, totals) WITH ORDINALITY AS item (id, lock_version, done, total, ordinality)
     JOIN supervisor.jobs AS job ON job.id = ANY (ARRAY[item.id])
     WHERE job.lock_version = item.lock_version AND job.claimed_by IS NOT NULL
-    ORDER BY job.id, item.ordinality DESC
+    ORDER BY item.id, item.ordinality DESC
     ON CONFLICT (job_id) DO UPDATE SET done = excluded.done, total = excluded.total, updated_at = clock_timestamp()
     RETURNING shown.job_id
 $$;
@@ -123,7 +123,8 @@ $$;
 -- Steps and progress of jobs that ended more than `keep_days` days ago, up to `most` of each; returns how
 -- many went. Those of a completed job went with it, so few are left to look through.
 CREATE FUNCTION supervisor.prune_steps(keep_days integer, most integer) RETURNS integer LANGUAGE plpgsql VOLATILE
-SET search_path = pg_catalog, pg_temp SET jit = off
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
     old    timestamptz;

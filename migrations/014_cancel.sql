@@ -51,10 +51,8 @@ BEGIN
         running := running || stopped;
         locked := locked || keys;
         -- One that changed tables meanwhile was in neither for that statement; now it is in one of them.
-        PERFORM FROM unnest(ids) AS item (id)
-        WHERE EXISTS (SELECT FROM supervisor.jobs AS job WHERE job.id = item.id)
-           OR EXISTS (SELECT FROM supervisor.jobs_waiting AS job WHERE job.id = item.id);
-        EXIT WHEN NOT FOUND;
+        EXIT WHEN NOT (EXISTS (SELECT FROM supervisor.jobs AS job WHERE job.id = ANY (ids))
+                       OR EXISTS (SELECT FROM supervisor.jobs_waiting AS job WHERE job.id = ANY (ids)));
     END LOOP;
 
     DELETE FROM supervisor.job_keys AS held

@@ -66,6 +66,7 @@ $$;
 CREATE FUNCTION supervisor.retry_jobs(ids bigint[]) RETURNS TABLE (id bigint, problem text)
 LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
@@ -84,9 +85,10 @@ BEGIN
     -- Whether it lives is seen together with its history: what did not live then cannot come back but here.
     FOR past IN
         SELECT wanted.id AS wanted, newest.*,
-               EXISTS (SELECT FROM supervisor.jobs AS job WHERE job.id = wanted.id)
-               OR EXISTS (SELECT FROM supervisor.jobs_waiting AS job WHERE job.id = wanted.id) AS is_live
-        FROM (SELECT DISTINCT item.id FROM unnest(ids) AS item (id) WHERE item.id <> ALL (moved)) AS wanted
+               wanted.id = ANY (ARRAY(SELECT job.id FROM supervisor.jobs AS job WHERE job.id = ANY (ids)))
+               OR wanted.id = ANY (ARRAY(SELECT job.id FROM supervisor.jobs_waiting AS job WHERE job.id = ANY (ids)))
+               AS is_live
+        FROM (SELECT DISTINCT item.id FROM unnest(ids) AS item (id) WHERE item.id IS NOT NULL AND item.id <> ALL (moved)) AS wanted
         LEFT JOIN LATERAL supervisor.newest_end(wanted.id) AS newest ON true
         ORDER BY newest.unique_key, wanted.id
     LOOP

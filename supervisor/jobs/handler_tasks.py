@@ -74,6 +74,7 @@ class HandlerTasks:
             if job.isolation == "process":
                 raise ConfigError(f"job {job.kind!r}: isolation='process' is not available yet; use a plain `def`")
         self.catalog: Final = catalog
+        self._jobs: Final = {job.kind: job for job in catalog}
         self.steps: Final = steps
         self.database: Final = database
         self.threads: Final = Threads(slots.total if threads is None else threads)
@@ -142,11 +143,11 @@ class HandlerTasks:
 
         Their slots are taken already.
         """
-        catalog, running, deadlines = self.catalog, self._running, self.deadlines
+        jobs, running, deadlines = self._jobs, self._running, self.deadlines
         create_task, copy = self.loop.create_task, self._context.copy
         told = bool(self._hooks) or self._tracer is not None
         for row in rows:
-            job = catalog[row.kind]
+            job = jobs[row.kind]
             due = sent + row.timeout
             run = Run(self, row, job, sent, due)
             running.add(run)
@@ -171,6 +172,7 @@ class HandlerTasks:
                 self._completed(run)
         else:
             self._decide(run, error)
+            run.book = None  # they refer to each other
         if self._draining or not self._running:
             self.idle.set()
 
@@ -204,7 +206,8 @@ class HandlerTasks:
         """Give a handler up that survived its cancel: nothing is written, and the process is asked to end."""
         if run.is_settled or run.is_over:
             return
-        run.is_settled, run.due = True, math.inf
+        run.is_abandoned = run.is_settled = True
+        run.due = math.inf
         where = run.thread.stack() if run.thread is not None else describe_stack(run.task) if run.task else ""
         reason = run.cancelled.value if run.cancelled is not None else ""
         self._tell(reports.abandoned(self._path, run.row, reason, self.clock.now() - run.sent, where))
@@ -239,6 +242,8 @@ class HandlerTasks:
 
     def _decide(self, run: Run, error: BaseException | None) -> None:
         row = run.row
+        if run.is_abandoned:
+            return
         if run.is_settled:
             if error is not None and run.cancelled is None:
                 _log.warning("job %d: its handler failed after it had completed it", row.id, exc_info=error)
@@ -267,7 +272,7 @@ class HandlerTasks:
 async def _live(run: Run) -> None:
     job = run.job
     try:
-        await job.invoke(job.decode(run.row.args), run)  # type: ignore[misc]  # `is_async` says that it can be awaited
+        await job.invoke(job.payload.decode(run.row.args), run)  # type: ignore[misc]  # `is_async` says that it can be awaited
     except GeneratorExit:
         raise
     except BaseException as error:  # noqa: BLE001 - the one place where the end of a handler is recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.errors import ConfigError, LeaseLost
 from supervisor.jobs import limits
@@ -10,18 +10,18 @@ from supervisor.jobs.context import JobContext, idempotency_key
 from supervisor.jobs.outcomes import Cancelled
 from supervisor.jobs.own_transaction import own_transaction
 from supervisor.jobs.step_book import StepBook
+from supervisor.jobs.sync_context import SyncContext
 from supervisor.store import jobs
 from supervisor.store.steps import Progress
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
     from supervisor.jobs.context import Connection, StepMode
     from supervisor.jobs.handler_tasks import HandlerTasks
     from supervisor.jobs.job import Job
-    from supervisor.jobs.sync_context import SyncContext
     from supervisor.jobs.threads import ThreadRun
     from supervisor.store.job_rows import ClaimedJob
     from supervisor.telemetry.run_spans import JobSpan
@@ -34,7 +34,7 @@ class Run(JobContext):
 
     sent: when its claim was sent, by the clock. due: when something is to be done about it: its deadline, or after a
     cancel the end of its grace. cancelled: why it was cancelled, if it was. is_over: its handler has ended.
-    is_settled: nothing more is to be written about it.
+    is_settled: nothing more is to be written about it. is_abandoned: its handler was given up.
     """
 
     __slots__ = (
@@ -43,6 +43,7 @@ class Run(JobContext):
         "cancelled",
         "due",
         "in_transaction",
+        "is_abandoned",
         "is_over",
         "is_settled",
         "job",
@@ -65,7 +66,7 @@ class Run(JobContext):
         self.book: StepBook | None = None
         self.span: JobSpan | None = None
         self.cancelled: Cancelled | None = None
-        self.in_transaction = self.is_over = self.is_settled = False
+        self.in_transaction = self.is_abandoned = self.is_over = self.is_settled = False
 
     @property
     def id(self) -> int:
@@ -95,20 +96,18 @@ class Run(JobContext):
     @property
     def sync(self) -> SyncContext:
         """See JobContext."""
-        from supervisor.jobs.sync_context import SyncContext  # noqa: PLC0415 - it needs this module
-
         return SyncContext(self, self.tasks.loop)
 
-    async def step(
+    def step(
         self,
         name: str,
         fn: Callable[..., Awaitable[R]],
         *args: object,
         mode: StepMode = "idempotent",
         result: type[R] | None = None,
-    ) -> R:
+    ) -> Coroutine[Any, Any, R]:
         """See JobContext."""
-        return await self.steps.run(name, fn, args, mode, result)
+        return self.steps.run(name, fn, args, mode, result)
 
     def idempotency_key(self, name: str) -> str:
         """See JobContext; ids start at 1 in each database, so its installation is part of the key."""

@@ -28,14 +28,14 @@ _MODES: Final = ("transactional", "idempotent", "at_most_once")
 class StepBook:
     """Made when a run first asks for a step. The first run of a job has nothing to replay, and reads nothing."""
 
-    __slots__ = ("_busy", "_lock", "_places", "_recorded", "_run")
+    __slots__ = ("_busy", "_places", "_reading", "_recorded", "_run")
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._places: dict[str, int] = {}
         self._busy: set[str] = set()  # running, or ended with a result
         self._recorded: dict[str, RecordedStep] | None = {} if run.lock_version == 1 else None
-        self._lock = asyncio.Lock()
+        self._reading: asyncio.Lock | None = None
 
     async def run(
         self,
@@ -68,7 +68,8 @@ class StepBook:
         """Return the recorded result of a step, as JSON; None if it is to be run now, and then `end` to be called."""
         place = self._enter(name)
         try:
-            known = await self._replay(name, place)
+            # The first run of a job, whose steps shall cost little, has nothing to replay.
+            known = None if self._recorded == {} else await self._replay(name, place)
             if known is None and mode == "at_most_once":
                 await self._record(name, None, done=False)
         except BaseException:
@@ -123,7 +124,8 @@ class StepBook:
         )
 
     async def _read(self) -> dict[str, RecordedStep]:
-        async with self._lock:  # steps that are asked for together read once
+        self._reading = self._reading or asyncio.Lock()
+        async with self._reading:  # steps that are asked for together read once
             if self._recorded is None:
                 async with self._run.tasks.connection() as link:
                     self._recorded = {row.name: row for row in await steps.of(link, self._run.id)}

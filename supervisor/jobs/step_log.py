@@ -6,7 +6,7 @@ An actor drives it. A step is on record when its `record` returns.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from supervisor.errors import DatabaseUnavailable, StatementRefused
 from supervisor.store import steps
@@ -16,27 +16,10 @@ if TYPE_CHECKING:
     from supervisor.store.link import Link
     from supervisor.store.steps import NewStep, Progress
 
+    _Waiting: TypeAlias = "tuple[NewStep, asyncio.Future[bool]]"
+
 MOST: Final = 1000
 """Steps in one statement."""
-
-
-class _Waiting:
-    """A step on its way, and whoever waits for it: true when it is on record, false when it was fenced out."""
-
-    __slots__ = ("answer", "doubtful", "step")
-
-    def __init__(self, step: NewStep, answer: asyncio.Future[bool]) -> None:
-        self.step = step
-        self.answer = answer
-        self.doubtful = False
-
-    def tell(self, *, recorded: bool) -> None:
-        if not self.answer.done():
-            self.answer.set_result(recorded)
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
 
 
 class StepLog:
@@ -53,13 +36,13 @@ class StepLog:
         """How many steps wait to be recorded."""
         return len(self._waiting)
 
-    async def record(self, step: NewStep) -> bool:
-        """Return when the step is on record; false: it was fenced out. Raises StatementRefused."""
+    def record(self, step: NewStep) -> asyncio.Future[bool]:
+        """Return what is done when the step is on record; false: it was fenced out. May raise StatementRefused."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         if not self._waiting:
             self.filled.set()
-        self._waiting.append(_Waiting(step, answer))
-        return await answer
+        self._waiting.append((step, answer))
+        return answer
 
     def report(self, progress: Progress) -> None:
         """Remember how far a job is, until the next `write_progress`."""
@@ -73,21 +56,16 @@ class StepLog:
         return bool(self._progress)
 
     async def flush(self, link: Link) -> None:
-        """Record what waits, at most MOST steps. What could not be written stays, and DatabaseUnavailable is raised."""
-        group = [each for each in self._waiting[:MOST] if not each.answer.done()]  # nobody waits for a cancelled one
+        """Record what waits, at most MOST steps.
+
+        What could not be written stays, and DatabaseUnavailable is raised. It is sent again as it is: a record that
+        was made although its answer was lost is accepted a second time.
+        """
+        group = [each for each in self._waiting[:MOST] if not each[1].done()]  # nobody waits for a cancelled one
         del self._waiting[:MOST]
         try:
-            if any(each.doubtful for each in group):
-                group = await _without_recorded(link, group)
             await _write(link, group)
-        except DatabaseUnavailable as error:
-            for each in group:
-                each.doubtful = each.doubtful or error.unknown
-            self._waiting[:0] = group
-            raise
-        except asyncio.CancelledError:
-            for each in group:
-                each.doubtful = True
+        except (DatabaseUnavailable, asyncio.CancelledError):
             self._waiting[:0] = group
             raise
 
@@ -99,28 +77,14 @@ class StepLog:
 
 async def _write(link: Link, group: list[_Waiting]) -> None:
     try:
-        recorded = await steps.record(link, [each.step for each in group])
+        recorded = await steps.record(link, [step for step, _ in group])
     except StatementRefused as error:
-        if len(group) == 1:
-            group[0].fail(error)
-            return
-        for each in group:  # one bad step must not cost the others theirs
-            await _write(link, [each])
+        if len(group) > 1:
+            for each in group:  # one bad step must not cost the others theirs
+                await _write(link, [each])
+        elif not group[0][1].done():
+            group[0][1].set_exception(error)
         return
-    for each in group:
-        each.tell(recorded=(each.step.job, each.step.name) in recorded)
-
-
-async def _without_recorded(link: Link, group: list[_Waiting]) -> list[_Waiting]:
-    """Settle what an earlier attempt has recorded although its answer was lost; return the rest."""
-    rest = []
-    known: dict[int, set[tuple[str, int, bool]]] = {}
-    for each in group:
-        step = each.step
-        if each.doubtful and step.job not in known:
-            known[step.job] = {(row.name, row.lock_version, row.done) for row in await steps.of(link, step.job)}
-        if each.doubtful and (step.name, step.lock_version, step.done) in known[step.job]:
-            each.tell(recorded=True)
-        else:
-            rest.append(each)
-    return rest
+    for step, answer in group:
+        if not answer.done():
+            answer.set_result((step.job, step.name) in recorded)

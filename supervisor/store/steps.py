@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from supervisor.store.job_rows import USUAL
 
@@ -18,8 +18,7 @@ _RECORD: Final = "SELECT id, name FROM supervisor.record_steps($1, $2, $3, $4, $
 _OF: Final = "SELECT name, place, done, result::text, lock_version, recorded_at FROM supervisor.steps_of($1)"
 
 
-@dataclass(frozen=True, slots=True)
-class NewStep:
+class NewStep(NamedTuple):
     """A step to record. `result` is JSON; `done` is false for the intent of a step that must run at most once."""
 
     job: int
@@ -57,11 +56,10 @@ async def record(link: Link, rows: Iterable[NewStep], *, within: float = USUAL) 
 
     Raises StatementRefused with SQLSTATE SV002 if one is recorded as done already.
     """
-    columns = [(row.job, row.lock_version, row.name, row.place, row.result, row.done) for row in rows]
+    columns = list(zip(*rows, strict=True))
     if not columns:
         return set()
-    found = await link.fetch(_RECORD, *map(list, zip(*columns, strict=True)), within=within)
-    return {(row[0], row[1]) for row in found}
+    return {(row[0], row[1]) for row in await link.fetch(_RECORD, *columns, within=within)}
 
 
 async def of(link: Link, job: int, *, within: float = USUAL) -> list[RecordedStep]:

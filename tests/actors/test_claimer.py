@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Never
 import pytest
 
 from supervisor.errors import DatabaseUnavailable
+from supervisor.jobs import lease as leases
 from supervisor.jobs import outbox
 from supervisor.jobs.events import JobCompleted, JobStarted
 from supervisor.jobs.job import job
-from supervisor.store.wakeups import Wakeups
 from supervisor.testing import FakeClock, running, settle
-from tests.actors.engine import Engine, engine, job_database, opened
+from tests.actors.engine import LONG, Engine, engine, job_database, opened
 from tests.store.postgres import LIMIT
 
 if TYPE_CHECKING:
@@ -136,65 +136,6 @@ async def test_a_better_job_overtakes_a_backlog() -> None:
     assert 200 <= order.index(-1) < 220
 
 
-async def test_a_notification_starts_a_job() -> None:
-    """An enqueue wakes a sleeping engine: its job starts although the next poll is an hour away."""
-
-    @job()
-    async def now() -> None: ...
-
-    async with job_database() as dsn, engine(dsn, [now], poll=3600.0) as one:
-        ears = await Wakeups.open(one.database, on_queue=one.wakes.note, on_cancel=one.tasks.cancel_job)
-        await one.until(lambda: _sleeps(one))
-        await one.ended(*await one.enqueue("now"))
-        await one.ended(*await one.enqueue("now"))
-        await ears.close()
-
-
-async def test_it_polls_without_notifications() -> None:
-    """A job is found although no notification arrives."""
-
-    @job()
-    async def found() -> None: ...
-
-    async with job_database() as dsn, engine(dsn, [found], poll=0.02) as one:
-        await one.until(lambda: _sleeps(one))
-        await one.ended(*await one.enqueue("found"))
-
-
-async def test_it_is_awake_while_jobs_keep_coming() -> None:
-    """With a backlog it asks not to be notified, and asks for it again when the backlog is done."""
-    gate = asyncio.Event()
-
-    @job()
-    async def wait(args: int) -> None:
-        await gate.wait()
-
-    async with job_database() as dsn, engine(dsn, [wait], concurrency=5) as one:
-        await one.until(lambda: _sleeps(one))
-        ids = await one.enqueue("wait", *range(20))
-        one.wakes.note("default")
-        await one.until(lambda: _awake(one))
-        gate.set()
-        await one.ended(*ids)
-        await one.until(lambda: _sleeps(one))
-
-
-async def test_a_full_engine_is_not_notified() -> None:
-    """An engine whose slots are all taken by long jobs is not woken by enqueues."""
-    gate = asyncio.Event()
-
-    @job()
-    async def hold(args: int) -> None:
-        await gate.wait()
-
-    async with job_database() as dsn, engine(dsn, [hold], concurrency=1) as one:
-        await one.until(lambda: _sleeps(one))
-        await one.enqueue("hold", 1)
-        await one.heard.expect(JobStarted)
-        await one.until(lambda: _awake(one))
-        gate.set()
-
-
 async def test_without_a_lease_nothing_is_claimed() -> None:
     """An engine that cannot prove its lease leaves the jobs alone, and goes on when it can again."""
 
@@ -247,6 +188,42 @@ async def test_what_a_lost_answer_took_is_handed_back() -> None:
         assert (past[id_]["interruptions"], past[id_]["attempts"], seen) == (1, 0, [1])
 
 
+async def test_after_a_lapse_its_own_jobs_run_again() -> None:
+    """What was cancelled while the lease was in doubt is handed back when it turns out to have held, at no cost."""
+    seen: list[int] = []
+    ends = asyncio.Event()
+
+    @job()
+    async def again(ctx: JobContext) -> None:
+        seen.append(ctx.lock_version)
+        if len(seen) == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await ends.wait()  # a clean-up that lasts
+
+    clock = FakeClock()
+    async with job_database() as dsn, engine(dsn, [again], clock=clock) as one:
+        (id_,) = await one.enqueue("again")
+        one.wakes.note("default")
+        await one.heard.expect(JobStarted)
+        one.lease.lose()
+        await clock.advance(1.1)
+        one.lease.renew(leases.now(), LONG)
+        one.wakes.signal.set()
+        await one.value("SELECT 1 FROM pg_sleep(0.05)")
+        assert await one.value("SELECT claimed_by FROM supervisor.jobs") == one.lease.worker
+        ends.set()
+        await one.until(lambda: _turned(clock, one, id_))
+        row = (await one.past(id_))[id_]
+        assert (row["interruptions"], row["attempts"], seen) == (1, 0, [1, 3])
+
+
+async def _turned(clock: FakeClock, one: Engine, id_: int) -> bool:
+    await clock.advance(1.0)
+    return bool(await one.past(id_))
+
+
 async def test_a_stop_starts_nothing_more() -> None:
     """What a claim brings after the stop began is handed back unstarted, without an attempt."""
     started: list[int] = []
@@ -297,10 +274,6 @@ def _refuse(within: float = 0.0) -> Never:
 
 async def _sleeps(one: Engine) -> bool:
     return bool(await one.value(SLEEPING, one.lease.worker))
-
-
-async def _awake(one: Engine) -> bool:
-    return not await _sleeps(one)
 
 
 async def _claims(admin: Engine) -> bool:

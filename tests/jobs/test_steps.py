@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
-from supervisor.errors import ConfigError, InvalidPayload, LeaseLost, StepMismatch
-from supervisor.jobs.events import JobBlocked, JobFailed, JobStarted
+from supervisor.jobs.events import JobBlocked, JobFailed
 from supervisor.jobs.job import job
 from supervisor.jobs.outcomes import Cancelled, Retry
 from supervisor.store import steps
-from tests.actors.engine import Engine, engine, job_database
+from tests.actors.engine import engine, job_database
+from tests.jobs.stepping import STEPS, Calls, Order, effects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,37 +20,6 @@ if TYPE_CHECKING:
     from supervisor.jobs.context import Connection, JobContext, StepMode
     from supervisor.store.link import Link
     from supervisor.store.steps import NewStep
-
-STEPS = "SELECT name, place, done, result::text FROM supervisor.job_steps ORDER BY place"
-
-
-@dataclass
-class Order:
-    number: int
-    lines: tuple[str, ...] = ()
-
-
-class Calls:
-    """Functions for steps, which count their calls."""
-
-    def __init__(self) -> None:
-        self.made: list[object] = []
-
-    async def give(self, value: object) -> object:
-        """Return the argument."""
-        self.made.append(value)
-        return value
-
-    async def write(self, connection: Connection, value: object) -> object:
-        """Write the argument to the database."""
-        self.made.append(value)
-        await connection.execute("INSERT INTO effects VALUES ($1)", str(value))
-        return value
-
-
-async def effects(one: Engine) -> list[str]:
-    """What is in the table to which steps write."""
-    return [row[0] for row in await one.fetch("SELECT what FROM effects ORDER BY 1")]
 
 
 @pytest.mark.parametrize("mode", ["idempotent", "at_most_once", "transactional"])
@@ -140,38 +108,6 @@ async def test_a_type_brings_back_what_json_cannot_say() -> None:
         assert seen == [Order(5, ("a", "b"))] * 2
 
 
-@pytest.mark.parametrize(
-    ("value", "reason", "remedy"),
-    [
-        (Order(1), "Order comes back as a dict", "result=Order"),
-        ((1, 2), "a tuple comes back as a list", "pass a list"),
-        ({"at": {1, 2}}, "a set has no place in JSON", "pass a list"),
-        (float("nan"), "nan has no place in JSON", "None"),
-        ("a\0b", "NUL", "remove"),
-        ({"n": 1e300}, "comes back as another int", "text"),
-    ],
-)
-async def test_a_result_that_would_change_is_refused(value: object, reason: str, remedy: str) -> None:
-    """A result that JSON cannot give back equal fails the job with an error that names the place and the remedy."""
-    caught: list[InvalidPayload] = []
-
-    @job(max_attempts=1)
-    async def bad(ctx: JobContext) -> None:
-        try:
-            await ctx.step("it", Calls().give, value)
-        except InvalidPayload as error:
-            caught.append(error)
-            raise
-
-    async with job_database() as dsn, engine(dsn, [bad]) as one:
-        await one.ended(*await one.enqueue("bad"))
-        (error,) = caught
-        assert error.path.startswith("result of step 'it'")
-        assert reason in error.reason
-        assert remedy in error.remedy
-        assert await one.fetch(STEPS) == []
-
-
 async def test_an_error_is_not_remembered() -> None:
     """A step that raises is run again, by the same attempt too if that tries it again."""
     calls: list[int] = []
@@ -200,37 +136,6 @@ async def test_an_error_is_not_remembered() -> None:
         await one.again(id_)
         assert (await one.ended(id_))[id_]["status"] == "completed"
         assert len(calls) == 3
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "said"),
-    [
-        (["a", "b"], ["b", "a"], "step 'b' is number 1 of this run, but an earlier run recorded it as number 2"),
-        (["a", "b"], ["new", "b"], "step 'new' is number 1 of this run, but there an earlier run recorded 'a'"),
-        (["a", "b"], ["b"], "step 'b' is number 1"),
-        (["a"], ["a", "a"], "step 'a' is asked for twice"),
-    ],
-)
-async def test_a_handler_that_has_changed_is_stopped(first: list[str], second: list[str], said: str) -> None:
-    """A run that asks for other steps than an earlier one recorded fails before it calls anything."""
-    calls, errors = Calls(), list[StepMismatch]()
-
-    @job()
-    async def changes(ctx: JobContext) -> None:
-        try:
-            for name in first if ctx.attempt == 1 else second:
-                await ctx.step(name, calls.give, ctx.attempt)
-        except StepMismatch as error:
-            errors.append(error)
-            raise
-        if ctx.attempt == 1:
-            raise Retry(0.0)
-
-    async with job_database() as dsn, engine(dsn, [changes]) as one:
-        await one.enqueue("changes")
-        await one.log.expect(JobFailed, count=2)
-        assert said in str(errors[0])
-        assert 2 not in calls.made
 
 
 async def test_steps_may_run_side_by_side() -> None:
@@ -335,60 +240,3 @@ async def test_a_transactional_step_leaves_nothing_when_it_fails() -> None:
         await one.ended(*await one.enqueue("half"))
         assert await effects(one) == []
         assert await one.fetch(STEPS) == []
-
-
-@pytest.mark.parametrize("mode", ["idempotent", "at_most_once", "transactional"])
-async def test_a_stale_run_records_nothing(mode: StepMode) -> None:
-    """A step of a run whose job was given to somebody else is refused, and the handler is stopped."""
-    gate, seen = asyncio.Event(), list[BaseException]()
-    calls = Calls()
-
-    @job()
-    async def stale(ctx: JobContext) -> None:
-        await gate.wait()
-        try:
-            if mode == "transactional":
-                await ctx.step("late", calls.write, 1, mode=mode)
-            else:
-                await ctx.step("late", calls.give, 1, mode=mode)
-        except LeaseLost as error:
-            seen.append(error)
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError as error:
-            seen.append(error)
-            raise
-
-    async with job_database() as dsn, engine(dsn, [stale]) as one:
-        await one.fetch("CREATE TABLE effects (what text)")
-        await one.enqueue("stale")
-        await one.heard.expect(JobStarted)
-        await one.fetch("UPDATE supervisor.jobs SET lock_version = lock_version + 1")
-        gate.set()
-        await one.written()
-        assert [type(error) for error in seen] == [LeaseLost, asyncio.CancelledError]
-        assert len(calls.made) == (mode != "at_most_once")  # its intent was refused
-        assert await one.fetch(STEPS) == []
-        assert await effects(one) == []
-        assert await one.value("SELECT lock_version FROM supervisor.jobs") == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "said"),
-    [("", "idempotent", "must be a text"), ("a\0", "idempotent", "without NUL"), ("a", "once", "must be one of")],
-)
-async def test_a_step_that_makes_no_sense_is_refused(name: str, mode: StepMode, said: str) -> None:
-    """A name that cannot be stored, or an unknown mode, is refused before anything is called."""
-    calls, errors = Calls(), list[ConfigError]()
-
-    @job(max_attempts=1)
-    async def bad(ctx: JobContext) -> None:
-        try:
-            await ctx.step(name, calls.give, 1, mode=mode)  # type: ignore[arg-type]  # one is no mode
-        except ConfigError as error:
-            errors.append(error)
-
-    async with job_database() as dsn, engine(dsn, [bad]) as one:
-        await one.ended(*await one.enqueue("bad"))
-        assert said in str(errors[0])
-        assert calls.made == []

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from supervisor import App, JobContext, RetryPolicy, Snooze, job
 from supervisor.jobs.events import JobEvent, JobFenced
 from tests.soak.crash_points import VARIABLE, CrashPoints
+from tests.soak.late_answers import LATE, hold_back
 from tests.soak.ledger import FOLDER, Ledger
 from tests.soak.pause import pause
 from tests.soak.tracing import trace
@@ -28,6 +29,7 @@ SOON: Final = RetryPolicy.fixed(0.2)
 _ledger: Final = Ledger(Path(os.environ[FOLDER]))
 _crash: Final = CrashPoints(_ledger, os.environ.get(VARIABLE, ""))
 _crash.install()
+hold_back(_ledger, os.environ.get(LATE, ""))
 trace(_ledger)
 
 
@@ -64,7 +66,9 @@ async def call(ctx: JobContext, name: str) -> str:
 
 async def book(connection: Connection, ctx: JobContext, name: str) -> None:
     """Have the effect in the database of the jobs."""
-    await connection.execute("INSERT INTO effects (job, name, fence) VALUES ($1, $2, $3)", ctx.id, name, ctx.lock_version)
+    await connection.execute(
+        "INSERT INTO effects (job, name, fence) VALUES ($1, $2, $3)", ctx.id, name, ctx.lock_version
+    )
 
 
 def passed(ctx: JobContext, name: str) -> None:
@@ -118,6 +122,15 @@ async def ledger(task: Task, ctx: JobContext) -> None:
         async with ctx.transaction() as connection:
             await book(connection, ctx, "end")
             _crash.reach("in-transaction")
+
+
+@job(max_attempts=1, retry=SOON)
+async def entry(task: Task, ctx: JobContext) -> None:
+    """Take some time over the transaction that ends the job."""
+    with running(task, ctx):
+        async with ctx.transaction() as connection:
+            await book(connection, ctx, "entry")
+            await pause(task.seconds)
 
 
 @job(max_attempts=3, retry=SOON)
@@ -202,5 +215,6 @@ def tell(event: JobEvent) -> None:
 
 
 app = App(
-    jobs=[note, linger, order, ship, ledger, flaky, nap, late, stubborn, crunch, stuck, block, poison], on_job=tell
+    jobs=[note, linger, order, ship, ledger, entry, flaky, nap, late, stubborn, crunch, stuck, block, poison],
+    on_job=tell,
 )

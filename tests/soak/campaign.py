@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
@@ -16,7 +15,7 @@ from supervisor.errors import DatabaseUnavailable
 from supervisor.store import steps
 from supervisor.store.link import connect
 from supervisor.store.migrate import up
-from tests.soak.checker import Judgement, check
+from tests.soak.checker import check
 from tests.soak.enqueuing import Enqueuing
 from tests.soak.history import History, collect
 from tests.soak.ledger import Ledger, read
@@ -26,6 +25,9 @@ from tests.store.postgres import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.soak.judgement import Judgement
 
 SETTLE: Final = 90.0
 """Seconds within which everything must be over after the last fault: lease, search, lanes and what is left to run."""

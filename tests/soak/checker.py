@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
+from tests.soak.effects import EFFECTS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.soak.history import History, Run
-
-NO_RUN_TWICE_AT_ONCE: Final = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a campaign did. overlap: seconds for which two handlers of one job may run at once, a pause not counted.
-
-    poisoned: kinds that end in quarantine. deaf: kinds whose handlers heed no cancel, so that they may overlap.
-    is_settled: nothing may be left over. max_losses: how many losses put a job away.
-    """
-
-    overlap: float = NO_RUN_TWICE_AT_ONCE
-    poisoned: frozenset[str] = frozenset({"poison"})
-    deaf: frozenset[str] = frozenset({"stubborn", "stuck", "block", "crunch"})
-    is_settled: bool = True
-    max_losses: int = 3
+    from tests.soak.judgement import Judgement, Rule
 
 
 def check(history: History, judgement: Judgement) -> list[str]:
     """List everything that should not have been."""
-    return [found for rule in _RULES for found in rule(history, judgement)]
+    return [found for rule in RULES for found in rule(history, judgement)]
 
 
 def _acked_jobs_exist(history: History, _: Judgement) -> Iterator[str]:
@@ -95,7 +80,9 @@ def _fences_move(history: History, _: Judgement) -> Iterator[str]:
         if (row["lock_version"] % 2 == 1) is not odd:
             yield f"job {row['id']} is {row['status']} under fence {row['lock_version']}: a fence did not move"
     for job, runs in history.runs.items():
-        yield from (f"job {job} ran under fence {run.fence}, which no claim gives" for run in runs if run.fence % 2 == 0)
+        yield from (
+            f"job {job} ran under fence {run.fence}, which no claim gives" for run in runs if run.fence % 2 == 0
+        )
 
 
 def _ran_before_it_ended(history: History, _: Judgement) -> Iterator[str]:
@@ -110,63 +97,31 @@ def _ran_before_it_ended(history: History, _: Judgement) -> Iterator[str]:
 
 def _no_overlap(history: History, judgement: Judgement) -> Iterator[str]:
     """Never two handlers of one job at once, beyond what a pause makes unavoidable."""
+    for seconds, text in overlaps(history, judgement):
+        if seconds > judgement.overlap:
+            yield text
+
+
+def overlaps(history: History, judgement: Judgement) -> Iterator[tuple[float, str]]:
+    """List how long handlers went on beside their successors, the time not counted for which they stood still."""
     kinds = {row["id"]: row["kind"] for row in (*history.live, *history.past)}
     for job, runs in history.runs.items():
         if kinds.get(job) in judgement.deaf:
             continue
         for old, new in pairwise(sorted(runs, key=lambda run: run.began)):
             seconds = _overlap(history, old, new)
-            if seconds > judgement.overlap:
-                yield (
-                    f"job {job} ({kinds.get(job)}): the run under fence {old.fence} in {old.pid} ({old.how or 'killed'}) "
-                    f"went on for {seconds:.3f} s beside that under fence {new.fence} in {new.pid}"
+            if seconds > 0:
+                text = (
+                    f"job {job} ({kinds.get(job)}): the run under fence {old.fence} in {old.pid} "
+                    f"({old.how or 'killed'}) went on for {seconds:.3f} s beside that under {new.fence} in {new.pid}"
                 )
+                yield seconds, text
 
 
 def _overlap(history: History, old: Run, new: Run) -> float:
     end = old.left if old.left is not None else float("inf")
-    paused = sum(
-        max(0.0, min(end, until) - max(new.began, since)) for since, until in history.pauses.get(old.pid, ())
-    )
+    paused = sum(max(0.0, min(end, until) - max(new.began, since)) for since, until in history.pauses.get(old.pid, ()))
     return end - new.began - paused
-
-
-def _effects_once(history: History, judgement: Judgement) -> Iterator[str]:
-    """Each step has one key, its order is placed, and a step on record is not called again."""
-    keys: dict[tuple[int, str], set[str]] = defaultdict(set)
-    calls: Counter[tuple[int, str]] = Counter()
-    on_record: dict[tuple[int, str], int] = {}
-    kinds = {row["id"]: row["kind"] for row in (*history.live, *history.past)}
-    for entry in history.of("called", "passed"):
-        name, _, key = entry.text.partition(" ")
-        place = entry.job, name
-        if entry.what == "passed":
-            on_record[place] = max(on_record.get(place, 0), entry.fence)
-            continue
-        keys[place].add(key)
-        calls[place] += 1
-        if entry.fence > on_record.get(place, entry.fence):
-            yield f"job {entry.job}: step {name} was called under fence {entry.fence}, and it was on record"
-    for (job, name), found in keys.items():
-        if len(found) > 1:
-            yield f"job {job}: step {name} has {len(found)} idempotency keys"
-        if not found <= history.orders:
-            yield f"job {job}: step {name} was called and there is no order"
-        if kinds.get(job) == "ship" and calls[job, name] > 1:
-            yield f"job {job}: step {name} may be called once and was called {calls[job, name]} times"
-    wanted = {"order": ("reserve", "charge"), "ship": ("ship",), "crunch": ("crunch",)}
-    for row in history.past:
-        if row["status"] == "completed":
-            for name in wanted.get(row["kind"], ()):
-                if not keys[row["id"], name]:
-                    yield f"job {row['id']} is completed, and step {name} was never called"
-            if row["kind"] == "ledger":
-                for name in ("entry", "end"):
-                    if history.effects.get((row["id"], name), 0) != 1:
-                        yield f"job {row['id']} is completed with {history.effects.get((row['id'], name), 0)} rows {name}"
-    for (job, name), times in history.effects.items():
-        if times > 1:
-            yield f"job {job}: step {name} wrote {times} rows"
 
 
 def _attempts(history: History, _: Judgement) -> Iterator[str]:
@@ -189,7 +144,7 @@ def _ends_as_it_should(history: History, judgement: Judgement) -> Iterator[str]:
     for row in history.past:
         kind, status = row["kind"], row["status"]
         wanted = {"quarantined"} if kind in judgement.poisoned else {"completed"}
-        if status == "quarantined" and row["losses"] >= judgement.max_losses:
+        if status == "quarantined" and row["losses"] >= judgement.max_losses and not judgement.is_just:
             continue
         if status not in wanted:
             yield f"job {row['id']} ({kind}) is {status}: {row['last_error']}"
@@ -201,7 +156,7 @@ def _nothing_left(history: History, judgement: Judgement) -> Iterator[str]:
         yield from (f"job {row['id']} ({row['kind']}) is left in {row['place']}" for row in history.live)
 
 
-_RULES: Final[tuple[Callable[[History, Judgement], Iterator[str]], ...]] = (
+RULES: Final[tuple[Rule, ...]] = (
     _acked_jobs_exist,
     _one_place,
     _one_claimer,
@@ -209,7 +164,7 @@ _RULES: Final[tuple[Callable[[History, Judgement], Iterator[str]], ...]] = (
     _fences_move,
     _ran_before_it_ended,
     _no_overlap,
-    _effects_once,
+    *EFFECTS,
     _attempts,
     _ends_as_it_should,
     _nothing_left,

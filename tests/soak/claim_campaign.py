@@ -41,7 +41,9 @@ async def claimed_once(dsn: str, folder: Path, count: int, seed: int, limit: flo
     claims: dict[int, int] = {}
     for entry in history.of("claimed"):
         if entry.job in claims:
-            wrong.append(f"job {entry.job} was claimed by {claims[entry.job]} and by {entry.pid}, under fence {entry.fence}")
+            wrong.append(
+                f"job {entry.job} was claimed by {claims[entry.job]} and by {entry.pid}, under fence {entry.fence}"
+            )
         claims[entry.job] = entry.pid
         if entry.fence != 1:
             wrong.append(f"job {entry.job} was claimed under fence {entry.fence}")

@@ -21,6 +21,7 @@ from tests.soak.pause import pause
 
 QUEUE: Final = "default"
 KIND: Final = "note"
+BATCHES: Final = (1, 3, 20, 100)
 EMPTY: Final = 5
 """So many claims from the start that find nothing mean that there is nothing left."""
 GO: Final = "go"
@@ -35,11 +36,11 @@ async def main(dsn: str, folder: Path, name: str, seed: int) -> None:
     worker = (await workers.register(link, Identity(name=name, host="host", pid=1, version=""), 3600.0)).id
     await workers.set_status(link, worker, "RUNNING")
     ledger.write("ready")
-    while not (folder / GO).exists():  # noqa: ASYNC110 - another process makes it
+    while not (folder / GO).exists():
         await pause(0.005)
     empty, cursor = 0, None
     while empty < EMPTY:
-        rows = await jobs.claim(link, worker, QUEUE, [KIND], rng.choice((1, 3, 20, 100, 500)), cursor, within=60.0)
+        rows = await jobs.claim(link, worker, QUEUE, [KIND], rng.choice(BATCHES), cursor, within=60.0)
         if not rows:
             empty += cursor is None
             cursor = None

@@ -74,6 +74,12 @@ async def collect(folder: Path, connection: asyncpg.Connection[asyncpg.Record]) 
         {(row["job"], row["name"]): row["times"] for row in await connection.fetch(_EFFECTS)},
         orders(folder),
     )
+    return ordered(history)
+
+
+def ordered(history: History) -> History:
+    """Find out from the entries what ran when, and where."""
+    history.entries = sorted(history.entries, key=lambda entry: entry.at)
     _processes(history)
     _runs(history)
     return history

@@ -17,12 +17,13 @@ _SOURCES: Final = """
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """In a function, every `old` becomes `new`."""
+    """In a function, every `old` becomes `new`, and so for what is in `more`."""
 
     name: str
     function: str
     old: str
     new: str
+    more: tuple[tuple[str, str], ...] = ()
 
 
 STALE: Final = (
@@ -34,8 +35,13 @@ STALE: Final = (
     Mutant("release leaves the fence", "release_lost", "lock_version = job.lock_version + 1,", ""),
     Mutant("promote forgets the fence", "promote", "due.lock_version", "0"),
     Mutant("cancel leaves the fence", "cancel_jobs", "job.lock_version + 1", "job.lock_version"),
-    Mutant("a step without a fence", "record_steps", "job.lock_version = item.lock_version AND", ""),
-    Mutant("an extension without a fence", "extend_deadline", "AND job.lock_version = extend_deadline.lock_version", ""),
+    Mutant(
+        *("a step without a fence", "record_steps", "run.lock_version FROM", "job.lock_version FROM"),
+        more=(("AND held.lock_version = item.lock_version", ""),),
+    ),
+    Mutant(
+        "an extension without a fence", "extend_deadline", "AND job.lock_version = extend_deadline.lock_version", ""
+    ),
     Mutant("progress without a fence", "report_progress", "job.lock_version = item.lock_version AND", ""),
     Mutant("held whatever the fence", "still_held", "job.lock_version = claim.lock_version AND", ""),
     Mutant("a claim without a lease", "open_claim", "IF NOT FOUND THEN", "IF false THEN"),
@@ -45,7 +51,7 @@ STALE: Final = (
 
 CLAIM: Final = (
     Mutant("a claim of what is claimed", "claim", "AND free.claimed_by IS NULL", ""),
-    Mutant("a claim without locks", "claim", "FOR UPDATE SKIP LOCKED", ""),
+    Mutant("a claim that leaves the fence", "claim", "lock_version = job.lock_version + 1,", ""),
 )
 """Found by processes that claim at the same time."""
 
@@ -60,7 +66,12 @@ RUNS: Final = (
     Mutant("everybody is lost", "find_lost", "late.lease_expires_at <= clock_timestamp()", "true"),
     Mutant("steps are forgotten", "steps_of", "WHERE step.job_id = job", "WHERE false"),
     Mutant("a release lets go of nothing", "release_lost", "LIMIT greatest(coalesce(most, 0), 0)", "LIMIT 0"),
-    Mutant("a job ends without a trace", "complete", "FROM done\n    RETURNING", "FROM done WHERE done.id % 4 > 0\n    RETURNING"),
+    Mutant(
+        "a job ends without a trace",
+        "complete",
+        "lock_versions) AS done",
+        "lock_versions) AS done WHERE done.id % 4 > 0",
+    ),
 )
 """Found by whole workers that are stopped and killed."""
 
@@ -70,8 +81,10 @@ async def mutate(dsn: str, mutant: Mutant) -> None:
     connection = await asyncpg.connect(dsn, timeout=LIMIT)
     try:
         sources = [row[0] for row in await connection.fetch(_SOURCES, mutant.function, timeout=LIMIT)]
-        assert sum(source.count(mutant.old) for source in sources), f"{mutant.function} has no {mutant.old!r}"
+        for old, new in ((mutant.old, mutant.new), *mutant.more):
+            assert any(old in source for source in sources), f"{mutant.function} has no {old!r}"
+            sources = [source.replace(old, new) for source in sources]
         for source in sources:
-            await connection.execute(source.replace(mutant.old, mutant.new), timeout=LIMIT)
+            await connection.execute(source, timeout=LIMIT)
     finally:
         await connection.close(timeout=LIMIT)

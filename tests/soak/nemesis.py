@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
@@ -36,7 +37,8 @@ LOOK: Final = 3.0
 """Seconds after which a worker without jobs will do."""
 
 _HOLDERS: Final = """
-    SELECT DISTINCT worker.pid FROM supervisor.jobs AS job JOIN supervisor.workers AS worker ON worker.id = job.claimed_by
+    SELECT DISTINCT worker.pid
+    FROM supervisor.jobs AS job JOIN supervisor.workers AS worker ON worker.id = job.claimed_by
     WHERE job.kind = 'linger' AND worker.worker_type = 'worker'
 """
 _BACKENDS: Final = """
@@ -55,6 +57,8 @@ class Nemesis:
     proxy: FaultProxy
     rng: random.Random
     happened: dict[str, int] = field(default_factory=dict)
+    one: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by who ends the server, until it runs again."""
 
     async def rage(self, names: list[str], seconds: float) -> None:
         """Commit each of these faults at least once, and more of them until the time is over."""
@@ -100,20 +104,20 @@ class Nemesis:
             async with self.campaign.connected() as connection:
                 await connection.execute(_BACKENDS, name, share)
 
-    async def brought(self, kind: str, **args: object) -> None:
+    async def brought(self, kind: str, seconds: float = 0.0) -> None:
         """Enqueue a job that is a fault itself."""
-        await self.campaign.enqueue.one(kind, **args)
+        await self.campaign.enqueue.one(kind, seconds)
 
 
 async def kill_worker(nemesis: Nemesis) -> None:
-    """kill -9; it is started again on the same host."""
+    """Kill -9; it is started again on the same host."""
     worker = await nemesis.worker()
     if worker is not None:
         worker.send(signal.SIGKILL)
 
 
 async def kill_everybody(nemesis: Nemesis) -> None:
-    """kill -9 of all workers in the same moment."""
+    """Kill -9 of all workers in the same moment."""
     for worker in nemesis.campaign.crew.workers:
         worker.send(signal.SIGKILL)
 
@@ -153,7 +157,7 @@ async def hurry_worker(nemesis: Nemesis) -> None:
 
 
 async def kill_lane(nemesis: Nemesis) -> None:
-    """kill -9 of a process for suspects, if there is one."""
+    """Kill -9 of a process for suspects, if there is one."""
     for pid in nemesis.campaign.crew.lanes()[:1]:
         nemesis.campaign.ledger.write("sending", text="SIGKILL", pid=pid)
         with suppress(ProcessLookupError):
@@ -182,17 +186,19 @@ async def terminate_claimers(nemesis: Nemesis) -> None:
 
 
 async def kill_server(nemesis: Nemesis) -> None:
-    """kill -9 of the postmaster, and a start after some time."""
-    await nemesis.server.end(signal.SIGKILL)
-    await pause(nemesis.rng.choice((0.0, 0.5, 3.0)))
-    await nemesis.server.revive()
+    """Kill -9 of the postmaster, and a start after some time."""
+    async with nemesis.one:
+        await nemesis.server.end(signal.SIGKILL)
+        await pause(nemesis.rng.choice((0.0, 0.5, 3.0)))
+        await nemesis.server.revive()
 
 
 async def stop_server(nemesis: Nemesis) -> None:
     """An immediate stop, as after a failure of the machine."""
-    await nemesis.server.end(signal.SIGQUIT)
-    await pause(nemesis.rng.choice((0.0, 1.0)))
-    await nemesis.server.revive()
+    async with nemesis.one:
+        await nemesis.server.end(signal.SIGQUIT)
+        await pause(nemesis.rng.choice((0.0, 1.0)))
+        await nemesis.server.revive()
 
 
 async def silence(nemesis: Nemesis) -> None:

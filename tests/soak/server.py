@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import contextlib
 import os
 import shutil
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,7 @@ from tests.soak.pause import until
 from tests.store.postgres import LIMIT, bindir, open_folder, remove_folder
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import AsyncIterator
     from pathlib import Path
 
@@ -68,11 +69,15 @@ async def server() -> AsyncIterator[Server]:
     seed = await _seed()
     folder = open_folder(in_memory=False)
     try:
-        subprocess.run(["/bin/cp", "-a", seed / "postgres", folder], check=True, timeout=COPY_LIMIT)
+        await asyncio.to_thread(_copy, seed, folder)
         async with EmbeddedPostgres(folder, bindir=bindir(), settings=SETTINGS) as embedded:
             yield Server(embedded)
     finally:
         remove_folder(folder)
+
+
+def _copy(seed: Path, folder: Path) -> None:
+    subprocess.run(["/bin/cp", "-a", seed / "postgres", folder], check=True, timeout=COPY_LIMIT)
 
 
 async def _seed() -> Path:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.soak.campaign import campaign, prepared
-from tests.soak.checker import Judgement
 from tests.soak.crash_points import VARIABLE
+from tests.soak.judgement import Judgement
 from tests.soak.pause import until
 from tests.store.postgres import fresh_database
 

@@ -18,13 +18,14 @@ import pytest
 from supervisor.store import kinds
 from supervisor.store.kinds import Kind
 from supervisor.store.link import connect
-from tests.soak.checker import Judgement, check
+from tests.soak.checker import check
 from tests.soak.enqueue_checker import check_enqueues
 from tests.soak.history import collect
+from tests.soak.judgement import Judgement
+from tests.soak.network import network
 from tests.soak.pause import pause
 from tests.soak.server import server
 from tests.source import ROOT
-from tests.soak.network import network
 from tests.store.fault_proxy import FaultProxy, Way
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Clients:
             )
 
     def kill(self, place: int) -> None:
-        """kill -9."""
+        """Kill -9."""
         self.processes[place].send_signal(signal.SIGKILL)
         self.processes.pop(place).wait()
 
@@ -132,7 +133,9 @@ async def campaign(seed: int, seconds: float, folder: Path) -> str:
                 await pause(rng.uniform(0.1, 0.6))
         async with ours.connected() as connection:
             history = await collect(folder, connection)
-    counts = {what: history.count(what) for what in ("asked", "acked", "standing", "batched", "unknown", "refused-enqueue")}
+    counts = {
+        what: history.count(what) for what in ("asked", "acked", "standing", "batched", "unknown", "refused-enqueue")
+    }
     told = f"seed {seed}: {happened} {counts} jobs={len(history.live)}"
     print(told)  # noqa: T201 - pytest shows it when the run fails, or with -s
     assert check(history, Judgement(is_settled=False)) + check_enqueues(history) == [], told

@@ -12,9 +12,9 @@ import pytest
 from supervisor.store import kinds
 from supervisor.store.link import connect
 from tests.soak.campaign import campaign, prepared
-from tests.soak.checker import Judgement
 from tests.soak.claim_campaign import claimed_once
 from tests.soak.enqueue_checker import check_enqueues
+from tests.soak.judgement import Judgement
 from tests.soak.mutants import CLAIM, KEYS, RUNS, STALE, Mutant, mutate
 from tests.soak.pause import pause
 from tests.soak.stale_writes import stale_writes
@@ -46,7 +46,7 @@ async def test_claimers_find_a_job_that_is_claimed_twice(mutant: Mutant, tmp_pat
     async with fresh_database(prepared) as dsn:
         await mutate(dsn, mutant)
         wrong = await claimed_once(dsn, tmp_path, 4_000, 1, 90.0)
-    assert any("was claimed by" in found for found in wrong), wrong[:5]
+    assert any("was claimed" in found for found in wrong), wrong[:5]
 
 
 @pytest.mark.parametrize("mutant", KEYS, ids=_name)
@@ -90,7 +90,7 @@ async def _runs(mutant: Mutant | None, folder: Path) -> list[str]:
         await ours.offered("note", "linger", "order")
         for number in signal.SIGTERM, signal.SIGKILL:
             for _ in range(20):
-                await ours.enqueue.one("linger", seconds=2.0)
+                await ours.enqueue.one("linger", seconds=4.0)
                 await ours.enqueue.one("order", seconds=0.6)
                 await ours.enqueue.one("note")
             await pause(1.0)
@@ -98,5 +98,5 @@ async def _runs(mutant: Mutant | None, folder: Path) -> list[str]:
             await pause(1.5)
         await ours.settle(30.0)
         keeper.cancel()
-        history, found = await ours.judge(Judgement())
+        _, found = await ours.judge(Judgement())
     return found

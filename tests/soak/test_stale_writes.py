@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
 
 import pytest
 
 from supervisor.store.migrate import up
-from tests.soak.stale_writes import LOSSES, WRITES, stale_writes
+from tests.soak.stale_losses import LOSSES
+from tests.soak.stale_write_kinds import WRITES
+from tests.soak.stale_writes import stale_writes
 from tests.store.postgres import fresh_database
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
 
 
 async def run(seed: int, rounds: int) -> int:

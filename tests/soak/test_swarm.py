@@ -1,4 +1,4 @@
-"""Several workers under random faults: whatever is broken, no job is lost, none runs twice at once, no effect doubles."""
+"""Several workers under random faults: no job is lost, none runs twice at once, and no effect doubles."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from tests.soak.campaign import CLEAN, campaign
-from tests.soak.checker import Judgement
+from tests.soak.checker import overlaps
+from tests.soak.judgement import Judgement
 from tests.soak.nemesis import FAULTS, Nemesis
+from tests.soak.network import network
 from tests.soak.pause import pause
 from tests.soak.server import server
-from tests.soak.workers import LEASE
-from tests.soak.network import network
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 SEEDS: Final = 10
 """Runs of the soak."""
-OVERLAP: Final = LEASE + 1.0
-"""Seconds for which a handler may go on beside its successor, when its process was paused or its network cut."""
+OVERLAP: Final = 1.0
+"""Seconds for which a handler may go on beside its successor, after its process was paused or cut off."""
 GOING: Final = frozenset({"pause_worker", "blink_worker", "silence", "half_silence", "slowness", "kill_server"})
 """Faults after which a process lives and does not know yet that it has lost its jobs."""
 ABANDONED: Final = 75
 SIGTERMED: Final = 143
-KILLS: Final = ("kill_worker", "kill_everybody", "kill_lane", "stop_worker", "hurry_worker", "poison")
+KILLS: Final = ("kill_worker", "kill_everybody", "kill_lane")
+"""Faults that end processes which have done nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +42,14 @@ class Plan:
     seed: int
     faults: list[str]
     seconds: float
+    furies: int = 1
+    """So many faults at once."""
 
     @property
-    def overlap(self) -> float:
-        """How long two handlers of one job may run at once."""
-        return OVERLAP if GOING & set(self.faults) else 0.0
+    def judgement(self) -> Judgement:
+        """By what the run is judged."""
+        faults = set(self.faults)
+        return Judgement(overlap=OVERLAP if GOING & faults else 0.0, is_just=not faults & {*KILLS, *GOING})
 
     @property
     def exit_codes(self) -> frozenset[int]:
@@ -56,7 +60,7 @@ class Plan:
 def planned(seed: int) -> Plan:
     """Pick the faults of a seed."""
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
-    return Plan(seed, rng.sample(sorted(FAULTS), rng.randint(4, 8)), 20.0)
+    return Plan(seed, rng.sample(sorted(FAULTS), rng.randint(4, 8)), 20.0, furies=rng.choice((1, 2)))
 
 
 async def swarm(plan: Plan, folder: Path) -> None:
@@ -72,7 +76,9 @@ async def swarm(plan: Plan, folder: Path) -> None:
             keeper = group.create_task(run.crew.keep())
             clients = [group.create_task(keep_enqueuing(run, random.Random(plan.seed + 2)))]  # noqa: S311 - the same
             await pause(2.0)
-            await nemesis.rage(plan.faults, plan.seconds)
+            async with asyncio.TaskGroup() as furies:
+                for place in range(plan.furies):
+                    furies.create_task(nemesis.rage(plan.faults[place :: plan.furies], plan.seconds))
             await nemesis.heal()
             await pause(1.0)
             for client in clients:
@@ -80,7 +86,7 @@ async def swarm(plan: Plan, folder: Path) -> None:
             settled = await run.settle()
             keeper.cancel()
         left = await run.dismissed(plan.exit_codes)
-        history, found = await run.judge(Judgement(overlap=plan.overlap))
+        history, found = await run.judge(plan.judgement)
     told = summary(plan, nemesis, history, settled)
     (folder / "verdict").write_text("\n".join([told, *found, *left]))
     print(told)  # noqa: T201 - pytest shows it when the run fails, or with -s
@@ -109,9 +115,16 @@ def void(plan: Plan, nemesis: Nemesis, history: History) -> list[str]:
 
 def summary(plan: Plan, nemesis: Nemesis, history: History, settled: float) -> str:
     """Say in a line what a run did."""
-    counts = {what: history.count(what) for what in ("acked", "unknown", "claimed", "refused", "fenced", "resolved", "died")}
+    counts = {
+        what: history.count(what) for what in ("acked", "unknown", "claimed", "refused", "fenced", "resolved", "died")
+    }
     losses = sum(row["losses"] for row in history.past)
-    return f"seed {plan.seed}: {nemesis.happened} {counts} losses={losses} past={len(history.past)} settled in {settled:.1f} s"
+    convicted = sum(row["status"] == "quarantined" and row["kind"] != "poison" for row in history.past)
+    overlap = max((seconds for seconds, _ in overlaps(history, plan.judgement)), default=0.0)
+    return (
+        f"seed {plan.seed}: {nemesis.happened} {counts} losses={losses} convicted={convicted} past={len(history.past)} "
+        f"overlap={overlap:.3f} s, settled in {settled:.1f} s"
+    )
 
 
 @pytest.mark.timeout(180)

@@ -29,9 +29,13 @@ class Sample:
 
 async def look(pid: int, connection: Session, done: int) -> Sample:
     """Take a sample of a process whose sessions are called `steady`."""
+    sessions: int = await connection.fetchval(_SESSIONS)
+    return _sample(pid, done, sessions)
+
+
+def _sample(pid: int, done: int, sessions: int) -> Sample:
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     files = sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
-    sessions: int = await connection.fetchval(_SESSIONS)
     return Sample(done, int(status["VmRSS"].split()[0]), files, int(status["Threads"]), sessions)
 
 

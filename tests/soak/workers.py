@@ -1,4 +1,4 @@
-"""The worker processes of a campaign: started, killed, paused, stopped, kept at their number, and counted at the end."""
+"""The workers of a campaign: started, killed, paused, stopped, kept at their number, and counted at the end."""
 
 from __future__ import annotations
 
@@ -72,7 +72,12 @@ class Worker:
         self.is_wanted = True
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                _COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=self._crew.environ(self._environ)
+                _COMMAND,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
+                env=self._crew.environ(self._environ),
             )
         self._crew.ledger.write("started", text=self.name, pid=self.pid)
 
@@ -122,7 +127,7 @@ class Crew:
         self._mark: Final = secrets.token_hex(8)
 
     def hire(self, name: str, host: str, environ: Mapping[str, str] | None = None) -> Worker:
-        """Start a worker on a host, which is a folder of its own; `environ` may send it elsewhere or change settings."""
+        """Start a worker on a host, which is a folder of its own; `environ` changes its settings."""
         folder = self._hosts / host
         folder.mkdir(mode=0o700, exist_ok=True)
         worker = Worker(self, name, folder, environ or {})
@@ -154,7 +159,9 @@ class Crew:
 
     def lanes(self) -> list[int]:
         """List the processes for suspects."""
-        return sorted(pid for pid, environ in _marked(f"{MARK}={self._mark}") if b"SUPERVISOR_LANE=quarantine" in environ)
+        return sorted(
+            pid for pid, environ in _marked(f"{MARK}={self._mark}") if b"SUPERVISOR_LANE=quarantine" in environ
+        )
 
     def __enter__(self) -> Self:
         return self

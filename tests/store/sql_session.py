@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 
 from supervisor.store.migrate import up
+from tests.store.migration_folder import until
 from tests.store.postgres import LIMIT, fresh_database
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ async def complete(opened: Connection, pairs: Sequence[Pair]) -> set[int]:
     return await _ids(opened, "SELECT supervisor.complete($1, $2)", pairs)
 
 
-async def finish(opened: Connection, pairs: Sequence[Pair], status: str, error: str | None = None) -> set[int]:
+async def finish(opened: Connection, pairs: Sequence[Pair], status: str | None, error: str | None = None) -> set[int]:
     """End jobs with a status; return those for which the fence held."""
     count = len(pairs)
     statement = "SELECT supervisor.finish($1, $2, $3, $4, $5)"
@@ -134,6 +135,35 @@ async def hand_back(
     count = len(pairs)
     statement = "SELECT supervisor.hand_back($1, $2, $3, $4, $5, $6)"
     return await _ids(opened, statement, pairs, [reason] * count, [delay] * count, [error] * count, [None] * count)
+
+
+async def record(  # noqa: PLR0913 - keywords, each with a default
+    opened: Connection, pairs: Sequence[Pair], name: str = "s", *, place: int = 0, result: str = "1", done: bool = True
+) -> set[int]:
+    """Record a step of each job; return the jobs for which the fence held."""
+    count = len(pairs)
+    statement = "SELECT id FROM supervisor.record_steps($1, $2, $3, $4, $5, $6)"
+    return await _ids(opened, statement, pairs, [name] * count, [place] * count, [result] * count, [done] * count)
+
+
+async def steps(opened: Connection, job: int) -> list[tuple[str, int, bool, str | None]]:
+    """Return the recorded steps of a job: name, place, whether it is done, and its result."""
+    rows = await opened.fetch("SELECT name, place, done, result FROM supervisor.steps_of($1)", job)
+    return [(row["name"], row["place"], row["done"], row["result"]) for row in rows]
+
+
+async def cancel(opened: Connection, ids: Sequence[int], reason: str | None = "why") -> dict[int, bool]:
+    """Cancel jobs; return those that were, each with whether it was running."""
+    rows = await opened.fetch("SELECT * FROM supervisor.cancel_jobs($1, $2)", ids, reason)
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row["was_running"] for row in rows}
+
+
+async def retry(opened: Connection, ids: Sequence[int]) -> dict[int, str | None]:
+    """Run jobs again; return what stands against it for each."""
+    rows = await opened.fetch("SELECT * FROM supervisor.retry_jobs($1)", ids)
+    assert len({row["id"] for row in rows}) == len(rows)
+    return {row["id"]: row["problem"] for row in rows}
 
 
 async def _ids(opened: Connection, statement: str, pairs: Sequence[Pair], *others: Sequence[object]) -> set[int]:
@@ -150,6 +180,12 @@ async def expire(opened: Connection, worker: int) -> None:
     )
 
 
+async def lose(opened: Connection, worker: int) -> None:
+    """Let a worker die and be found."""
+    await expire(opened, worker)
+    assert [row[0] for row in await opened.fetch("SELECT supervisor.find_lost()")] == [worker]
+
+
 async def release(
     opened: Connection, worker: int, *, most: int = 1000, max_losses: int = 3, past_deadline: bool = False
 ) -> dict[int, bool]:
@@ -163,6 +199,12 @@ async def release(
 async def count(opened: Connection, table: str) -> int:
     """Count the rows of a table."""
     return int(await opened.fetchval(f"SELECT count(*) FROM supervisor.{table}"))  # noqa: S608 - a name of ours
+
+
+async def waits_for_lock(watcher: Connection, opened: Connection) -> None:
+    """Wait until a session waits for a lock that another has."""
+    state = f"EXISTS (SELECT FROM pg_stat_activity WHERE pid = {opened.get_server_pid()} AND wait_event_type = 'Lock')"
+    await until(watcher, state)
 
 
 async def together(dsn: str, count: int, work: Callable[[Connection], Awaitable[None]]) -> None:

@@ -25,6 +25,7 @@ from tests.store.sql_session import (
     schema,
     session,
     together,
+    waits_for_lock,
 )
 
 if TYPE_CHECKING:
@@ -68,6 +69,54 @@ async def test_a_finished_job_is_history_with_all_it_was(status: str) -> None:
         assert (row["status"], row["last_error"], row["attempts"]) == (status, "why", int(status == "failed"))
         assert (row["tenant"], row["args"], row["claimed_by"], row["lock_version"]) == ("acme", '{"a": 1}', worker, 1)
         assert await count(opened, "jobs") == 0
+
+
+async def test_a_status_that_is_no_end_is_refused() -> None:
+    """A status that no job ends with, or none, is an error, and the job goes on."""
+    async with connected() as opened:
+        worker = await add_worker(opened)
+        await enqueue(opened, 1)
+        pair = await claim_one(opened, worker)
+        for status in ("running", "", None):
+            with pytest.raises(asyncpg.InvalidParameterValueError, match="is no end of a job"):
+                await finish(opened, [pair], status)
+        assert await complete(opened, [pair]) == {pair[0]}
+
+
+async def test_a_job_that_is_twice_in_a_batch_ends_once() -> None:
+    """The same pair twice in one batch, even with two statuses, is one end."""
+    async with connected() as opened:
+        worker = await add_worker(opened)
+        await enqueue(opened, 2)
+        one, two = pairs_of(await claim(opened, worker))
+        assert await complete(opened, [one, one, (one[0], 7)]) == {one[0]}
+        call = "SELECT supervisor.finish($1, $2, $3, $4, $4)"
+        rows = await opened.fetch(call, [two[0]] * 2, [two[1]] * 2, ["failed", "discarded"], [None] * 2)
+        assert [row[0] for row in rows] == [two[0]]
+        assert await count(opened, "job_history") == 2
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+@pytest.mark.parametrize(("change", "fenced"), [("hand_back", True), ("extend_deadline", False)])
+async def test_an_end_obeys_what_it_waited_for(end: str, change: str, fenced: bool) -> None:
+    """An end that waits for another write to its job looks at the fence again, as that write left it."""
+    async with schema() as dsn, session(dsn) as ender, session(dsn) as other, session(dsn) as watcher:
+        worker = await add_worker(ender)
+        (job,) = await enqueue(ender, 1)
+        pair = await claim_one(ender, worker)
+        under_way = other.transaction()
+        await under_way.start()
+        if change == "hand_back":
+            assert await hand_back(other, [pair], "interrupted") == {job}
+        else:
+            assert await other.fetchval("SELECT supervisor.extend_deadline($1, $2, 60) IS NOT NULL", *pair)
+        async with asyncio.TaskGroup() as group:
+            work = complete(ender, [pair]) if end == "completed" else finish(ender, [pair], end)
+            ended = group.create_task(work)
+            await waits_for_lock(watcher, ender)
+            await under_way.commit()
+        assert ended.result() == (set() if fenced else {job})
+        assert await count(watcher, "jobs") == int(fenced)
 
 
 async def test_finishes_of_the_same_jobs_do_not_wait_for_each_other_for_ever() -> None:
@@ -205,25 +254,3 @@ async def test_nulls_and_short_arrays_end_nothing() -> None:
         assert await opened.fetch(query, None, None) == []
         assert await opened.fetch(query, [first[0], second[0]], [None]) == []
         assert [row[0] for row in await opened.fetch(query, [first[0], second[0]], [first[1]])] == [first[0]]
-
-
-@pytest.mark.parametrize("stale", ["empty", "unclaimed", "drained"])
-async def test_no_plan_depends_on_statistics(stale: str) -> None:
-    """A finish looks its jobs up by id, even where the statistics say that there are none, or none is claimed."""
-    async with connected() as opened:
-        worker = await add_worker(opened)
-        if stale == "drained":
-            await enqueue(opened, 5000)
-            await complete(opened, pairs_of(await claim(opened, worker, 5000)))
-        if stale != "unclaimed":
-            await opened.execute("ANALYZE supervisor.jobs")
-        await enqueue(opened, 5000)
-        if stale == "unclaimed":
-            await opened.execute("ANALYZE supervisor.jobs")
-        seen = "SELECT pg_stat_get_xact_tuples_returned('supervisor.jobs_pkey'::regclass)"
-        async with opened.transaction():
-            before = await opened.fetchval(seen)  # also counts what this session has not yet reported
-            pairs = pairs_of(await claim(opened, worker, 500))
-            for start in range(0, 500, 50):
-                await complete(opened, pairs[start : start + 50])
-            assert await opened.fetchval(seen) - before < 1500

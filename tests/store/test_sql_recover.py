@@ -19,6 +19,7 @@ from tests.store.sql_session import (
     enqueue,
     expire,
     finish,
+    lose,
     pairs_of,
     release,
     schema,
@@ -44,12 +45,6 @@ COLUMNS = (
     "job_id kind queue service tenant status priority run_at created_at attempts max_attempts claimed_by claimed_at "
     "lock_version lock_expires_at last_heartbeat_at deadline_at last_error reason"
 )
-
-
-async def lose(opened: Connection, worker: int) -> None:
-    """Let a worker die and be found."""
-    await expire(opened, worker)
-    assert [row[0] for row in await opened.fetch("SELECT supervisor.find_lost()")] == [worker]
 
 
 async def held(opened: Connection) -> set[tuple[int, bool]]:

@@ -11,7 +11,7 @@ import hypothesis
 import hypothesis.strategies as st
 import pytest
 
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, StepUnresolved
 from supervisor.jobs.error_text import MAX_SUMMARY, MAX_TRACEBACK, summary, traceback_of
 from supervisor.jobs.outcomes import (
     COMPLETED,
@@ -77,6 +77,8 @@ def test_a_handler_that_returns_has_done_its_work(cancelled: Cancelled | None, a
         pytest.param(MemoryError(), FIRST, Action.RETRY, 5, id="out of memory"),
         pytest.param(ExceptionGroup("g", [ValueError()]), FIRST, Action.RETRY, 5, id="group"),
         pytest.param(ExceptionGroup("g", [ValueError(), KeyError()]), FIRST, Action.FAIL, 0, id="group, one for good"),
+        pytest.param(StepUnresolved("pay"), LAST, Action.BLOCK, 0, id="an unknown step costs no attempt"),
+        pytest.param(ExceptionGroup("g", [StepUnresolved()]), FIRST, Action.BLOCK, 0, id="the same in a task group"),
         pytest.param(ExceptionGroup("g", [Snooze(60)]), FIRST, Action.SNOOZE, 60, id="snoozed in a task group"),
         pytest.param(ExceptionGroup("g", [Snooze(60), ValueError()]), FIRST, Action.RETRY, 5, id="snoozed and failed"),
         pytest.param(ExceptionGroup("g", [Snooze(60), Snooze(1)]), FIRST, Action.RETRY, 5, id="snoozed twice"),
