@@ -21,7 +21,7 @@ BEGIN
     WHERE job.id = ANY (ids) AND job.claimed_by IS NOT NULL
       AND ((job.id, job.lock_version) IN (
               SELECT claim.id, claim.lock_version FROM unnest(ids, lock_versions) AS claim (id, lock_version)
-          )) IS TRUE -- without it this were a join after all
+          )) IS TRUE -- without these two words it would be a join
     RETURNING job.*;
 END
 $$;

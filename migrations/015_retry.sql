@@ -17,7 +17,7 @@ $$;
 -- What became of each job's last run: the newest of its rows in history.
 CREATE FUNCTION supervisor.newest_end(job bigint) RETURNS SETOF supervisor.job_history LANGUAGE sql STABLE ROWS 1
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET jit = off
+SET enable_seqscan = off SET enable_bitmapscan = on SET jit = off -- a summary is read as a bitmap
 AS $$
     (SELECT ended.* FROM supervisor.job_history AS ended
      WHERE ended.job_id = job AND ended.status <> 'completed'
@@ -88,7 +88,10 @@ BEGIN
                wanted.id = ANY (ARRAY(SELECT job.id FROM supervisor.jobs AS job WHERE job.id = ANY (ids)))
                OR wanted.id = ANY (ARRAY(SELECT job.id FROM supervisor.jobs_waiting AS job WHERE job.id = ANY (ids)))
                AS is_live
-        FROM (SELECT DISTINCT item.id FROM unnest(ids) AS item (id) WHERE item.id IS NOT NULL AND item.id <> ALL (moved)) AS wanted
+        FROM (
+            SELECT DISTINCT item.id FROM unnest(ids) AS item (id)
+            WHERE item.id IS NOT NULL AND item.id <> ALL (moved)
+        ) AS wanted
         LEFT JOIN LATERAL supervisor.newest_end(wanted.id) AS newest ON true
         ORDER BY newest.unique_key, wanted.id
     LOOP

@@ -42,10 +42,14 @@ LOST = (*RAN[:2], "3.5 2 died 0 0 one -9")
 
 
 def judged(
-    lines: Sequence[str], rows: Sequence[dict[str, Any]], *, now: Sequence[dict[str, Any]] = (), **facts: Any
+    lines: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+    *,
+    now: Sequence[dict[str, Any]] = (),
+    effects: dict[tuple[int, str], int] | None = None,
 ) -> list[str]:
     """Check a history."""
-    history = History(told(*lines), list(now), list(rows), facts.get("effects", {}), facts.get("orders", set()))
+    history = History(told(*lines), list(now), list(rows), effects or {}, set())
     return check(ordered(history), Judgement())
 
 
@@ -59,7 +63,7 @@ def test_a_history_in_order_is_in_order() -> None:
     ("lines", "rows", "said"),
     [
         (ASKED, [], "is nowhere"),
-        ((*ASKED, *RAN), [past(token="2")], "has token 2"),
+        ((*ASKED, *RAN), [past(token="2")], "has token 2"),  # noqa: S106 - no password
         (("1.0 1 asked 0 0 1 note - -", "1.1 1 refused-enqueue 0 0 1", *RAN), [past()], "was refused for certain"),
         (RAN, [past()], "nobody asked"),
         ((*ASKED, *RAN), [past(), past(8)], "2 times"),

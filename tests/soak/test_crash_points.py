@@ -16,11 +16,12 @@ from tests.store.postgres import fresh_database
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK: Final = ["after-claim:2", "after-effect:3", "during-complete:2"]
+QUICK: Final = ["after-effect:3"]
 THOROUGH: Final = [
     "before-claim:5",
     "during-claim:1",
     "after-claim:1",
+    "after-claim:2",
     "in-handler:3",
     "after-effect:4",
     "before-record:3",
@@ -30,6 +31,7 @@ THOROUGH: Final = [
     "in-transaction:1",
     "before-complete:1",
     "during-complete:1",
+    "during-complete:2",
     "after-complete:1",
     "after-complete:4",
     "before-hand_back:1",

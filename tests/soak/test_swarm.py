@@ -133,10 +133,11 @@ async def test_a_small_swarm_keeps_every_promise(tmp_path: Path) -> None:
     await swarm(Plan(7, ["kill_worker", "pause_worker", "terminate_some"], 3.0), tmp_path)
 
 
-@pytest.mark.timeout(180)
-async def test_after_kills_alone_nothing_overlaps(tmp_path: Path) -> None:
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+async def test_after_kills_alone_nothing_overlaps(soak_seed: int, tmp_path: Path) -> None:
     """Where processes only die, no two handlers of one job ever run at once."""
-    await swarm(Plan(8, ["kill_worker", "stop_worker", "poison"], 3.0), tmp_path)
+    await swarm(Plan(soak_seed, ["kill_worker", "stop_worker", "poison"], 15.0), tmp_path)
 
 
 @pytest.mark.soak

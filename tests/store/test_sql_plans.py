@@ -17,6 +17,7 @@ from tests.store.sql_session import (
     hand_back,
     pairs_of,
     record,
+    retry,
 )
 
 if TYPE_CHECKING:
@@ -24,10 +25,17 @@ if TYPE_CHECKING:
 
     from tests.store.sql_session import Connection, Pair
 
+ENDED = """
+INSERT INTO supervisor.job_history (job_id, kind, queue, args, status, finished_at)
+SELECT -number, 'noop', 'default', '{}', 'completed', clock_timestamp() FROM generate_series(1, 50000) AS number"""
 READ = """
 SELECT sum(pg_stat_get_xact_tuples_returned(relation))::bigint
 FROM unnest(ARRAY['jobs', 'jobs_pkey', 'jobs_ready', 'jobs_suspects']) AS name,
      LATERAL CAST('supervisor.' || name AS regclass) AS relation"""
+
+READ_HISTORY = """
+SELECT sum(pg_stat_get_xact_tuples_returned(oid) + pg_stat_get_xact_tuples_fetched(oid))::bigint
+FROM pg_class WHERE oid IN (SELECT relid FROM pg_partition_tree('supervisor.job_history'))"""
 
 
 async def progress(opened: Connection, pairs: Sequence[Pair]) -> set[int]:
@@ -85,3 +93,17 @@ async def test_no_plan_depends_on_statistics(stale: str, name: str) -> None:
                 else:
                     assert len(await CALLS[name](opened, chosen)) == 50
             assert await opened.fetchval(READ) - before < 3000
+
+
+async def test_a_retry_reads_little_of_history() -> None:
+    """A job that ended is found by the indexes among many that were completed."""
+    async with connected() as opened:
+        worker = await add_worker(opened)
+        (job,) = await enqueue(opened, 1)
+        await finish(opened, pairs_of(await claim(opened, worker)), "failed")
+        await opened.execute(ENDED)
+        await opened.execute("VACUUM supervisor.job_history")
+        async with opened.transaction():
+            before = await opened.fetchval(READ_HISTORY)
+            assert await retry(opened, [job, -7]) == {job: None, -7: "completed"}
+            assert await opened.fetchval(READ_HISTORY) - before < 10_000
