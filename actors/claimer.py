@@ -162,7 +162,7 @@ class Claimer(Actor[Never]):
         if not rows:
             return False
         self._productive = now
-        if self.stopping or not self._lease.is_held:
+        if self.stopping or not self._lease.is_held or self._lease.worker != worker:
             for row in rows:
                 self._outbox.ended(row, INTERRUPTED)
             return False

@@ -126,7 +126,7 @@ class SuspectClaimer(Actor[Never]):
                 most_losses=most_losses,
             )
         self._database.outage.recovered()
-        if self.stopping or not self._lease.is_held:
+        if self.stopping or not self._lease.is_held or self._lease.worker != worker:
             for row in rows:
                 self._outbox.ended(row, INTERRUPTED)
             return 0

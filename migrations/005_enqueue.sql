@@ -77,8 +77,9 @@ BEGIN
 
     RETURN QUERY
     WITH described AS (
-        SELECT item.ordinality, item.kind, coalesce(item.args, '{}') AS args, coalesce(item.queue, known.queue) AS queue, known.service,
-               item.tenant, coalesce(item.priority, 0::smallint) AS priority, coalesce(item.run_at, at_once) AS run_at,
+        SELECT item.ordinality, item.kind, coalesce(item.args, '{}') AS args,
+               coalesce(item.queue, known.queue) AS queue, known.service, item.tenant,
+               coalesce(item.priority, 0::smallint) AS priority, coalesce(item.run_at, at_once) AS run_at,
                item.unique_key, coalesce(item.max_attempts, known.max_attempts) AS max_attempts,
                known.timeout_s, known.changes, known.essential, item.trace_parent
         FROM unnest(kinds, payloads, queues, priorities, run_ats, tenants, unique_keys, attempt_limits, trace_parents)

@@ -34,8 +34,9 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
 AS $$
 BEGIN
-    IF NOT statuses <@ ARRAY['completed', 'failed', 'cancelled', 'quarantined', 'discarded'] THEN
-        RAISE EXCEPTION '% has what is no end of a job', statuses
+    IF cardinality(statuses) IS DISTINCT FROM cardinality(ids)
+       OR NOT statuses <@ ARRAY['completed', 'failed', 'cancelled', 'quarantined', 'discarded'] THEN
+        RAISE EXCEPTION '% has what is no end of a job', coalesce(statuses::text, 'null')
             USING ERRCODE = 'invalid_parameter_value',
                   HINT = 'statuses has one of completed, failed, cancelled, quarantined, discarded for each job';
     END IF;
@@ -164,8 +165,8 @@ BEGIN
         last_error = coalesce(ended.error, job.last_error), traceback = coalesce(ended.trace, job.traceback)
     FROM unnest(ids, lock_versions, reasons, delays, errors, tracebacks)
          AS ended (id, lock_version, reason, delay, error, trace)
-    WHERE coalesce(ended.delay, 0) <= 0 AND ended.reason <> 'blocked' AND job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version
-      AND job.claimed_by IS NOT NULL
+    WHERE coalesce(ended.delay, 0) <= 0 AND ended.reason <> 'blocked'
+      AND job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version AND job.claimed_by IS NOT NULL
     RETURNING job.id;
 
     RETURN QUERY
@@ -173,15 +174,16 @@ BEGIN
         DELETE FROM supervisor.jobs AS job
         USING unnest(ids, lock_versions, reasons, delays, errors, tracebacks)
               AS ended (id, lock_version, reason, delay, error, trace)
-        WHERE (ended.delay > 0 OR ended.reason = 'blocked') AND job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version
-          AND job.claimed_by IS NOT NULL
+        WHERE (ended.delay > 0 OR ended.reason = 'blocked')
+          AND job.id = ANY (ARRAY[ended.id]) AND job.lock_version = ended.lock_version AND job.claimed_by IS NOT NULL
         RETURNING job.*, ended.reason, ended.error, ended.trace,
                   CASE WHEN ended.reason = 'blocked' THEN 'infinity'
                        ELSE now_then + make_interval(secs => least(ended.delay, longest)) END AS due_at
     )
     INSERT INTO supervisor.jobs_waiting (
         id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key, max_attempts, attempts,
-        interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version, reason, due_at
+        interruptions, losses, changes, essential, timeout_s, trace_parent, last_error, traceback, lock_version,
+        reason, due_at
     )
     SELECT parked.id, parked.kind, parked.queue, parked.service, parked.tenant, parked.priority,
            CASE WHEN parked.reason = 'blocked' THEN parked.run_at ELSE parked.due_at END,

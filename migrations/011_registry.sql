@@ -13,7 +13,7 @@ DECLARE
     most_tries CONSTANT integer := 10;
 BEGIN
     IF coalesce(length(register_worker.name), 0) NOT BETWEEN 1 AND 256 THEN
-        RAISE EXCEPTION 'name has % characters: a worker''s name has 1 to 256', coalesce(length(register_worker.name), 0)
+        RAISE EXCEPTION 'name has % characters: that of a worker has 1 to 256', coalesce(length(register_worker.name), 0)
             USING ERRCODE = 'invalid_parameter_value';
     END IF;
     IF lease_s IS NULL OR NOT (lease_s > 0 AND lease_s <= 86400) THEN

@@ -10,7 +10,7 @@ from asyncio import CancelledError
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, DatabaseUnavailable
 from supervisor.jobs import reports
 from supervisor.jobs.deadlines import Deadlines
 from supervisor.jobs.outcomes import Action, Attempt, Cancelled, decide
@@ -130,13 +130,20 @@ class HandlerTasks:
         return None if due == math.inf else due - self.clock.now()
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Link]:
+    async def connection(self, run: Run) -> AsyncIterator[Link]:
         """Lend a handler a connection; all handlers together leave some of the pool to those who write their ends.
 
         How long they wait for one is bounded by their own deadlines. Raises DatabaseUnavailable.
         """
-        async with self._share, self.database.connection() as link:
-            yield link
+        link: Link | None = None
+        async with self._share:
+            try:
+                async with self.database.connection() as link:
+                    yield link
+            except DatabaseUnavailable as error:
+                if link is None or link.is_broken:
+                    run.cut = error
+                raise
 
     def start(self, rows: Iterable[ClaimedJob], sent: float) -> None:
         """Start the handlers of jobs that were claimed, by a statement that was sent at `sent` by the clock.
@@ -250,7 +257,7 @@ class HandlerTasks:
             self._completed(run)
             return
         attempt = Attempt(number=row.attempts + 1, most=row.max_attempts, timeout=row.timeout, retry=run.job.retry)
-        decision = decide(attempt, error, run.cancelled, self._runtime.random)
+        decision = decide(attempt, error, run.cancelled, self._runtime.random, run.cut)
         if decision.action is Action.COMPLETE:
             self._outbox.completed_with_steps(row)
             self._completed(run)

@@ -95,6 +95,9 @@ class Decision:
 
 _SPOKEN: Final = Retry | Snooze | Discard | StepUnresolved
 
+CUT_PAUSE: Final = 1.0
+"""Seconds, half to one and a half of which pass before a job that the loss of its database has ended is run again."""
+
 COMPLETED: Final = Decision(Action.COMPLETE)
 INTERRUPTED: Final = Decision(Action.INTERRUPTED)
 LOST: Final = Decision(Action.INTERRUPTED, is_ours=False)
@@ -111,11 +114,16 @@ class Attempt:
 
 
 def decide(
-    attempt: Attempt, error: BaseException | None, cancelled: Cancelled | None, random: random.Random
+    attempt: Attempt,
+    error: BaseException | None,
+    cancelled: Cancelled | None,
+    random: random.Random,
+    cut: BaseException | None = None,
 ) -> Decision:
     """Turn how a handler ended into what happens to its job.
 
     `error` is what it raised, None if it returned; `cancelled` is why the runtime cancelled it, None if it did not.
+    `cut` is the failure of the job's own database that it met, if any: to end with it is nobody's fault.
     A handler that returns has done its work, also while it was being cancelled: whether the job was still its own is
     for the database to say. The question is always "did we cancel it?": a cancel that nobody asked for is a failure.
     """
@@ -133,13 +141,15 @@ def decide(
         case Retry() as asked:
             return _again(attempt, asked, error, random)
         case None:
+            if cut is not None and cancelled is None and _stems_from(error, cut):
+                return Decision(Action.INTERRUPTED, CUT_PAUSE * (0.5 + random.random()), summary(error))
             return _after_failure(attempt, error, cancelled, random)
 
 
 def _after_failure(
     attempt: Attempt, error: BaseException, cancelled: Cancelled | None, random: random.Random
 ) -> Decision:
-    ours = cancelled if _stems_from_cancel(error) else None
+    ours = cancelled if _stems_from(error) else None
     match ours:
         case Cancelled.STOP:
             return INTERRUPTED
@@ -193,16 +203,16 @@ def _spoken(error: BaseException) -> Retry | Snooze | Discard | StepUnresolved |
     return None
 
 
-def _stems_from_cancel(error: BaseException) -> bool:
-    """Whether an error is a cancel, or was raised in answer to one: a clean-up that failed, a wrapped cancel."""
+def _stems_from(error: BaseException, cause: BaseException | None = None) -> bool:
+    """Whether an error is `cause`, by default any cancel, or was raised in answer to it, as by a failed clean-up."""
     waiting, seen = [error], set[int]()
     while waiting:
         part = waiting.pop()
-        if isinstance(part, CancelledError):
+        if part is cause or (cause is None and isinstance(part, CancelledError)):
             return True
         if id(part) not in seen:
             seen.add(id(part))
-            waiting += [cause for cause in (part.__cause__, part.__context__) if cause is not None]
+            waiting += [before for before in (part.__cause__, part.__context__) if before is not None]
             if isinstance(part, BaseExceptionGroup):
                 waiting += part.exceptions
     return False

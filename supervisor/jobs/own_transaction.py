@@ -57,7 +57,7 @@ async def fenced(
     """
     committing = False
     refused, doubt = False, None
-    async with run.tasks.connection() as link:
+    async with run.tasks.connection(run) as link:
         try:
             async with link.transaction():
                 if first:
@@ -92,7 +92,7 @@ async def _settle(run: Run, recorded: Callable[[Link], Awaitable[bool]]) -> bool
     database = run.tasks.database
     while True:
         try:
-            async with run.tasks.connection() as link:
+            async with run.tasks.connection(run) as link:
                 mine = await fence.hold(link, run.id, run.lock_version)  # waits for the end of the transaction
                 happened = await recorded(link)
         except DatabaseUnavailable as error:

@@ -33,14 +33,16 @@ class Run(JobContext):
     """A claimed job and its handler. One is made for each job, so it has nothing that is not needed at once.
 
     sent: when its claim was sent, by the clock. due: when something is to be done about it: its deadline, or after a
-    cancel the end of its grace. cancelled: why it was cancelled, if it was. is_over: its handler has ended.
-    is_settled: nothing more is to be written about it. is_abandoned: its handler was given up.
+    cancel the end of its grace. cancelled: why it was cancelled, if it was. cut: how it lost the database, if it did.
+    is_over: its handler has ended. is_settled: nothing more is to be written about it. is_abandoned: its handler was
+    given up.
     """
 
     __slots__ = (
         "_deadline",
         "book",
         "cancelled",
+        "cut",
         "due",
         "in_transaction",
         "is_abandoned",
@@ -66,6 +68,7 @@ class Run(JobContext):
         self.book: StepBook | None = None
         self.span: JobSpan | None = None
         self.cancelled: Cancelled | None = None
+        self.cut: BaseException | None = None
         self.in_transaction = self.is_abandoned = self.is_over = self.is_settled = False
 
     @property
@@ -122,7 +125,7 @@ class Run(JobContext):
         self.check_open()
         wanted = limits.seconds("ctx.extend", "seconds", seconds, least=limits.SHORTEST)
         sent = self.tasks.clock.now()
-        async with self.tasks.connection() as link:
+        async with self.tasks.connection(self) as link:
             moved = await jobs.extend(link, self.id, self.lock_version, wanted)
         self.check()
         if moved is None:

@@ -127,7 +127,7 @@ class StepBook:
         self._reading = self._reading or asyncio.Lock()
         async with self._reading:  # steps that are asked for together read once
             if self._recorded is None:
-                async with self._run.tasks.connection() as link:
+                async with self._run.tasks.connection(self._run) as link:
                     self._recorded = {row.name: row for row in await steps.of(link, self._run.id)}
         return self._recorded
 

@@ -150,7 +150,9 @@ class _Process:
         """Wait for threads, report, and return the code, or leave at once if anything is left behind."""
         now, patience = time.monotonic(), self._config.shutdown_timeout
         self._deadman.hold(THREADS + patience)
-        self.left += join_threads(max(now + THREADS, min(self._shutdown.end_by, now + patience)))
+        # Whatever was given up goes on beside whoever has its work now: it is not waited for.
+        end_by = now if code == ExitCode.ABANDONED else min(self._shutdown.end_by, now + patience)
+        self.left += join_threads(max(now + THREADS, end_by))
         if self.left:
             self._runtime.emit(LeftBehind(self._tree.root.name, tuple(self.left)))
             if code != ExitCode.NO_START:

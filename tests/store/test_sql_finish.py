@@ -80,6 +80,9 @@ async def test_a_status_that_is_no_end_is_refused() -> None:
         for status in ("running", "", None):
             with pytest.raises(asyncpg.InvalidParameterValueError, match="is no end of a job"):
                 await finish(opened, [pair], status)
+        with pytest.raises(asyncpg.InvalidParameterValueError, match="is no end of a job"):
+            await opened.fetch("SELECT supervisor.finish($1, $2, '{}', NULL, NULL)", [pair[0]], [pair[1]])
+        assert await opened.fetch("SELECT supervisor.finish(NULL, NULL, NULL, NULL, NULL)") == []
         assert await complete(opened, [pair]) == {pair[0]}
 
 
