@@ -13,6 +13,7 @@ from actors.standard import standard_tree
 from supervisor.app import App
 from supervisor.config import Config, Secret
 from supervisor.jobs.job import job
+from supervisor.process.garbage import settle
 from supervisor.tree.events import ChildStarted
 from supervisor.tree.runtime import Runtime
 from supervisor.tree.tree import Tree
@@ -88,6 +89,7 @@ async def engine(dsn: str, jobs: Sequence[Job[Any]], config: Config | None = Non
     tree = Tree(standard_tree(App(jobs=list(jobs)), settings), Runtime())
     running = Engine(tree)
     await tree.start()
+    settle()  # as the process does
     try:
         yield running
     finally:

@@ -19,12 +19,15 @@ from benchmarks.results import Row, at_most
 from benchmarks.sampling import Samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.queue.server import Bench
     from benchmarks.sampling import Plan
 
 JOBS: Final = 20
+_QUICK: Final = ("--lease", "2s", "--heartbeat", "500ms")
+"""For a first look; the figures are about the defaults."""
+
 _IDLE: Final = 20.0
 _LIMIT: Final = 90.0
 _POLL: Final = 0.005
@@ -38,17 +41,18 @@ _SESSIONS: Final = (
 def measure(plan: Plan) -> list[Row]:
     """Real processes with default settings: killed and watched, idle and watched, told to stop."""
     runs = max(1, plan.runs // 2)
+    options = () if plan.scale == 1 else _QUICK
     elsewhere, same, exits, share, sessions = [], [], [], [], []
     with bench() as server, TemporaryDirectory() as folder:
-        with _worker(server, Path(folder, "first")):
+        with _worker(server, Path(folder, "first"), options):
             pass  # its kind is known from now on
         for number in range(1, runs + 1):
             plan.say(f"kill -9: run {number} of {runs}")
-            same.append(_again(server, Path(folder, f"same-{number}"), other_host=False))
-            elsewhere.append(_again(server, Path(folder, f"other-{number}"), other_host=True))
+            same.append(_again(server, Path(folder, f"same-{number}"), options, other_host=False))
+            elsewhere.append(_again(server, Path(folder, f"other-{number}"), options, other_host=True))
             plan.say(f"idle: run {number} of {runs}")
             server.run(server.empty())
-            with _worker(server, Path(folder, f"idle-{number}")) as process:
+            with _worker(server, Path(folder, f"idle-{number}"), options) as process:
                 time.sleep(plan.seconds(_SETTLE))
                 cpu, began = cpu_time(process.pid), time.monotonic()
                 time.sleep(plan.seconds(_IDLE))
@@ -64,28 +68,28 @@ def measure(plan: Plan) -> list[Row]:
     ]
 
 
-def _again(server: Bench, folder: Path, *, other_host: bool) -> float:
+def _again(server: Bench, folder: Path, options: Sequence[str], *, other_host: bool) -> float:
     """Kill a worker in the middle of its jobs; return the seconds until the first of them runs again."""
     server.run(server.empty())
     starts = folder / "starts"
-    with _worker(server, folder / "one", starts) as first:
+    with _worker(server, folder / "one", options, starts) as first:
         rival = folder / "two"
         if not other_host:
             server.run(server.value(_ENQUEUE, JOBS))
             _wait_for(starts, JOBS)
             killed = _kill(first)
-            with _worker(server, folder / "one", starts, wait=False):
+            with _worker(server, folder / "one", options, starts, wait=False):
                 return _wait_for(starts, JOBS + 1) - killed
         server.run(server.value(_ENQUEUE, JOBS))
         _wait_for(starts, JOBS)
-        with _worker(server, rival, starts):
+        with _worker(server, rival, options, starts):
             killed = _kill(first)
             return _wait_for(starts, JOBS + 1) - killed
 
 
 @contextmanager
 def _worker(
-    server: Bench, folder: Path, starts: Path | None = None, *, wait: bool = True
+    server: Bench, folder: Path, options: Sequence[str], starts: Path | None = None, *, wait: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a worker, ready to run jobs; another folder makes it another host."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -97,7 +101,7 @@ def _worker(
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [
                 *(sys.executable, "-m", "supervisor", "run", "--app", "benchmarks.queue.apps:app"),
-                *("--runtime-dir", str(folder), "--log-format", "json"),
+                *("--runtime-dir", str(folder), "--log-format", "json", *options),
             ],
             env=environ,
             stdin=subprocess.DEVNULL,

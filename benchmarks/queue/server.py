@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,7 +14,6 @@ import asyncpg
 import uvloop
 
 from benchmarks.peers.arena import SETTINGS
-from benchmarks.peers.install import BENCH
 from benchmarks.queue.engine import PAYLOAD, Calls, noop_job, prepare
 from supervisor.store.embedded import EmbeddedPostgres
 
@@ -74,8 +75,12 @@ class Bench:
 @contextmanager
 def bench(jobs: Sequence[Job[Any]] = ()) -> Iterator[Bench]:
     """Start the server with a fresh, migrated database for the length of a `with` block; it knows the no-op kind."""
-    server = EmbeddedPostgres(BENCH / "postgres", settings=SETTINGS)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with (
+        TemporaryDirectory(prefix="bench-") as folder,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        Path(folder).chmod(0o711)
+        server = EmbeddedPostgres(Path(folder, "data"), settings=SETTINGS)
         runner.run(server.start())
         try:
             runner.run(_create(server.dsn))

@@ -16,6 +16,7 @@ from supervisor.process.conflict import check
 from supervisor.process.deadman import CDeadMan, NullDeadMan
 from supervisor.process.events import LeftBehind, LoopBlocked, ProcessExit, ProcessReady
 from supervisor.process.exit_code import ExitCode
+from supervisor.process.garbage import settle
 from supervisor.process.inspector import Inspector
 from supervisor.process.leftovers import cancel_strays, join_threads
 from supervisor.process.loop import close_generators, drive, new_loop
@@ -121,6 +122,7 @@ class _Process:
             _log.critical("could not start: %s", error, exc_info=error.__cause__)
             return ExitCode.NO_START
         if self._tree.outcome is None and self._shutdown.began is None:
+            settle()
             self._ready(time.monotonic() - began)
         return self._code(await self._tree.wait())
 

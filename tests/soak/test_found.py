@@ -33,9 +33,6 @@ async def has(ours: Campaign, what: str, count: int = 1) -> bool:
     return sum(entry.what == what for entry in read(ours.ledger.folder)) >= count
 
 
-@pytest.mark.xfail(
-    reason="a claim is not compared with the worker that is registered when its answer comes", strict=True
-)
 @pytest.mark.soak
 @pytest.mark.timeout(120)
 async def test_a_claim_of_a_former_worker_starts_nothing(tmp_path: Path) -> None:
@@ -55,7 +52,6 @@ async def test_a_claim_of_a_former_worker_starts_nothing(tmp_path: Path) -> None
     assert found == []
 
 
-@pytest.mark.xfail(reason="DatabaseUnavailable in a handler counts as its failure", strict=True)
 @pytest.mark.timeout(120)
 async def test_a_lost_connection_costs_a_job_no_attempt(tmp_path: Path) -> None:
     """A job whose transaction is ended by a failure of the database is run again, whatever attempts it may have."""
@@ -76,7 +72,6 @@ async def test_a_lost_connection_costs_a_job_no_attempt(tmp_path: Path) -> None:
         assert [(row["status"], row["attempts"]) for row in history.past] == [("completed", 0)]
 
 
-@pytest.mark.xfail(reason="the end of the process waits for the thread that was given up", strict=True)
 @pytest.mark.soak
 @pytest.mark.timeout(150)
 async def test_a_process_that_gave_up_a_thread_ends(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ async def _runs(mutant: Mutant | None, folder: Path) -> list[str]:
         for number in signal.SIGTERM, signal.SIGKILL:
             for _ in range(20):
                 await ours.enqueue.one("linger", seconds=4.0)
-                await ours.enqueue.one("order", seconds=0.6)
+                await ours.enqueue.one("order", seconds=2.0)
                 await ours.enqueue.one("note")
             await pause(1.0)
             ours.crew.workers[0].send(number)
