@@ -23,8 +23,8 @@ BULK: Final = 200_000
 SINGLE: Final = 8_000
 CONNECTIONS: Final = 8
 _ENQUEUE: Final = "SELECT supervisor.enqueue('noop', '{\"user_id\": 12345}')"
-_PLAIN: Final = """
-INSERT INTO supervisor.jobs (kind, queue, service, args) VALUES ('noop', 'default', 'default', '{"user_id": 12345}')
+_ASLEEP: Final = """
+CREATE OR REPLACE FUNCTION supervisor.wake(queues text[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RETURN; END $$
 """
 
 
@@ -37,8 +37,8 @@ def measure(plan: Plan) -> list[Row]:
             plan,
             "/s",
             {
-                "ours": lambda: server.run(_single(server, single, _ENQUEUE)),
-                "plain INSERT, never a NOTIFY": lambda: server.run(_single(server, single, _PLAIN)),
+                "ours": lambda: server.run(_single(server, single)),
+                "never a NOTIFY": lambda: server.run(_unheard(server, single)),
             },
         )
     ours, plain = both.values()
@@ -59,7 +59,17 @@ async def _bulk(server: Bench, most: int) -> float:
         return most / (time.perf_counter() - began)
 
 
-async def _single(server: Bench, most: int, statement: str) -> float:
+async def _unheard(server: Bench, most: int) -> float:
+    """The same with a function that wakes nobody, whoever sleeps."""
+    wake = str(await server.value("SELECT pg_get_functiondef('supervisor.wake'::regproc)"))
+    await server.value(_ASLEEP)
+    try:
+        return await _single(server, most)
+    finally:
+        await server.value(wake)
+
+
+async def _single(server: Bench, most: int) -> float:
     """Enqueue from eight connections at once, each one job after the other, while the jobs are being run."""
     await server.empty()
     calls = Calls(most)
@@ -67,7 +77,7 @@ async def _single(server: Bench, most: int, statement: str) -> float:
 
     async def put(connection: asyncpg.Connection[asyncpg.Record]) -> None:
         for _ in range(most // CONNECTIONS):
-            await connection.execute(statement)
+            await connection.execute(_ENQUEUE)
 
     async with engine(server.dsn, [noop_job(calls)], Config()):
         began = time.perf_counter()

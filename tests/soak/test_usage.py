@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tests.soak.usage import Sample
 
 CHUNK: Final = 10_000
+SMALL: Final = 1_000
+"""Jobs that are put in at a time: the smaller, the more samples."""
 STEADY: Final = {"SUPERVISOR_APP": "tests.soak.nothing:app", "SUPERVISOR_CONCURRENCY": "100", "SUPERVISOR_LEASE": "30s"}
 _FILL: Final = """
     INSERT INTO supervisor.jobs (kind, queue, service, args)
@@ -25,7 +27,7 @@ _FILL: Final = """
 """
 
 
-async def steady(dsn: str, folder: Path, total: int) -> list[Sample]:
+async def steady(dsn: str, folder: Path, total: int, chunk: int) -> list[Sample]:
     """Let one worker do so many jobs, of which no more than two chunks wait at a time; sample it meanwhile."""
     samples = []
     async with campaign(dsn, folder) as ours, ours.connected() as connection:
@@ -33,9 +35,9 @@ async def steady(dsn: str, folder: Path, total: int) -> list[Sample]:
         await ours.running(1)
         made, done = 0, 0
         while done < total:
-            if made < total and made - done < CHUNK:
-                await connection.execute(_FILL, min(CHUNK, total - made), timeout=60.0)
-                made += min(CHUNK, total - made)
+            if made < total and made - done < chunk:
+                await connection.execute(_FILL, min(chunk, total - made), timeout=60.0)
+                made += min(chunk, total - made)
             samples.append(await look(worker.pid, connection, done))
             await pause(0.1)
             left = await connection.fetchval("SELECT count(*) FROM supervisor.jobs")
@@ -51,7 +53,7 @@ async def steady(dsn: str, folder: Path, total: int) -> list[Sample]:
 async def test_a_worker_does_not_grow(tmp_path: Path) -> None:
     """Memory, descriptors, threads and sessions are the same after 20,000 jobs as after some thousands."""
     async with fresh_database(prepared) as dsn:
-        assert growth(await steady(dsn, tmp_path, 20_000), 6_000) == []
+        assert growth(await steady(dsn, tmp_path, 20_000, SMALL), 6_000) == []
 
 
 @pytest.mark.soak
@@ -59,4 +61,4 @@ async def test_a_worker_does_not_grow(tmp_path: Path) -> None:
 async def test_a_worker_does_not_grow_over_a_million_jobs(tmp_path: Path) -> None:
     """The same holds for a million jobs, in a server that waits for the disk."""
     async with server() as ours:
-        assert growth(await steady(ours.dsn, tmp_path, 1_000_000), 4_000) == []
+        assert growth(await steady(ours.dsn, tmp_path, 1_000_000, CHUNK), 4_000) == []
