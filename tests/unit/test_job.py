@@ -6,7 +6,7 @@ import inspect
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from supervisor.jobs.context import Connection, StepMode
 
 T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
 
 
 @dataclass(frozen=True)
@@ -33,12 +32,27 @@ class Welcome:
 class Paper(JobContext):
     """A context of paper, for calls of handlers as plain functions."""
 
-    __slots__ = ("attempt", "deadline", "id", "lock_version", "tenant")
+    __slots__ = ("_id",)
+
+    attempt = lock_version = 1
+    tenant = None
+    deadline = 0.0
 
     def __init__(self, job_id: int = 7) -> None:
-        self.id, self.attempt, self.lock_version, self.tenant, self.deadline = job_id, 1, 1, None, 0.0
+        self._id = job_id
 
-    async def step(self, name: str, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, mode: StepMode = "idempotent") -> T:
+    @property
+    def id(self) -> int:
+        return self._id
+
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Awaitable[T]],
+        *args: object,
+        mode: StepMode = "idempotent",
+        result: type[T] | None = None,
+    ) -> T:
         return await fn(*args)
 
     def transaction(self) -> AbstractAsyncContextManager[Connection]:
