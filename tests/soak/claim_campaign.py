@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CLAIMERS: Final = 8
+RIVALS: Final = 4
+"""So many of them must have claimed something, or nobody was in anybody's way: the last to come may find nothing."""
 _FILL: Final = """
     INSERT INTO supervisor.jobs (kind, queue, service, args, priority)
     SELECT 'note', 'default', 'soak', '{}', number % 3 FROM generate_series(1, $1) AS number
@@ -51,8 +53,8 @@ async def claimed_once(dsn: str, folder: Path, count: int, seed: int, limit: flo
     ended = {row["id"] for row in history.past}
     if len(claims) != count or len(history.past) != count or len(ended) != count:
         wrong.append(f"of {count} jobs {len(claims)} were claimed, and {len(history.past)} are in the history")
-    if len({entry.pid for entry in history.of("claimed")}) < CLAIMERS:
-        wrong.append("void: not all claimed something")
+    if len({entry.pid for entry in history.of("claimed")}) < RIVALS:
+        wrong.append("void: too few claimed something")
     return wrong
 
 

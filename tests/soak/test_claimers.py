@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @pytest.mark.timeout(120)
 async def test_eight_processes_claim_each_job_once(tmp_path: Path) -> None:
-    """Each of 4,000 jobs is claimed once, under its first fence, and completed once."""
+    """Each of 8,000 jobs is claimed once, under its first fence, and completed once."""
     async with fresh_database(prepared) as dsn:
-        assert await claimed_once(dsn, tmp_path, 4_000, 1, 90.0) == []
+        assert await claimed_once(dsn, tmp_path, 8_000, 1, 90.0) == []
 
 
 @pytest.mark.soak
