@@ -18,7 +18,7 @@ from supervisor.tree.child import Child
 from supervisor.tree.events import ExitRequested
 from supervisor.tree.strategy import Strategy
 from supervisor.tree.supervisor import Supervisor
-from tests.actors.parts import Parts, parts
+from tests.actors.parts import Parts, parts, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -94,7 +94,7 @@ async def test_jobs_with_losses_to_spare_run_together() -> None:
     watch = Watch()
     async with parts([watch.job]) as shared, lane(shared):
         ids = await suspects(shared, 3, 1)
-        await shared.until("SELECT count(*) FROM supervisor.jobs WHERE claimed_by IS NOT NULL HAVING count(*) = 3")
+        await until(lambda: len(watch.running) == len(ids))
         watch.go_on.set()
         await over(shared, 3)
         assert watch.beside == dict.fromkeys(ids, 2)
