@@ -12,7 +12,7 @@ YOUNG: Final = 10_000
 def settle() -> None:
     """Put what exists now, modules and the tree, out of the collector's sight, and let it look less often.
 
-    Without this it takes a quarter of the time of a small job with a step (docs/performance.md). Cyclic garbage still
+    Without this it takes a good part of the time of a small job with a step (docs/performance.md). Cyclic garbage still
     goes; a few thousand objects later.
     """
     gc.collect()
