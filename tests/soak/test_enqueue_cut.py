@@ -22,11 +22,10 @@ from tests.soak.checker import check
 from tests.soak.enqueue_checker import check_enqueues
 from tests.soak.history import collect
 from tests.soak.judgement import Judgement
-from tests.soak.network import network
 from tests.soak.pause import pause
 from tests.soak.server import server
 from tests.source import ROOT
-from tests.store.fault_proxy import FaultProxy, Way
+from tests.store.fault_proxy import FaultProxy, Way, proxied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -105,7 +104,7 @@ async def campaign(seed: int, seconds: float, folder: Path) -> str:
     rng = random.Random(seed)  # noqa: S311 - repeatable, not secret
     happened = dict.fromkeys(("kill", "cut", "terminate", "crash"), 0)
     (folder / "orders").mkdir()
-    async with server() as ours, network(ours.dsn) as proxy:
+    async with server() as ours, proxied(ours.dsn) as proxy:
         link = await connect(ours.dsn)
         await kinds.offer(link, [NOTE], replace=True)
         await link.close()

@@ -13,9 +13,9 @@ from tests.soak.campaign import CLEAN, campaign
 from tests.soak.checker import overlaps
 from tests.soak.judgement import Judgement
 from tests.soak.nemesis import FAULTS, Nemesis
-from tests.soak.network import network
 from tests.soak.pause import pause
 from tests.soak.server import server
+from tests.store.fault_proxy import proxied
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +66,7 @@ def planned(seed: int) -> Plan:
 async def swarm(plan: Plan, folder: Path) -> None:
     """Run a plan, and judge it."""
     rng = random.Random(plan.seed + 1)  # noqa: S311 - the same
-    async with server() as ours, network(ours.dsn) as proxy, campaign(ours.dsn, folder) as run:
+    async with server() as ours, proxied(ours.dsn) as proxy, campaign(ours.dsn, folder) as run:
         run.crew.hire("one", "here")
         run.crew.hire("two", "here")
         run.crew.hire("far", "there", {"DATABASE_URL": proxy.dsn})

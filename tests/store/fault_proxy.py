@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import Self
 
+_REMEMBERED: Final = 1 << 20
+"""Bytes of what has passed, the last ones; what is waited for is among them."""
 _AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close by reset
 
 
@@ -99,7 +101,8 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.opened += 1
-        with contextlib.suppress(ConnectionError):
+        # No server there now, or the connection was reset between two steps.
+        with contextlib.suppress(OSError, RuntimeError):
             back, forth = await asyncio.open_unix_connection(self._target)
             self._open.update((writer, forth))
             try:
@@ -109,6 +112,7 @@ class FaultProxy:
                     one.transport.abort()
                     self._open.discard(one)
                 self._news.set()
+        writer.transport.abort()
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Way) -> None:
         while data := await reader.read(65_536):
@@ -122,6 +126,7 @@ class FaultProxy:
                 self._room[way] = room - len(data)
                 data = data[:room]
             self._passed[way] += data
+            del self._passed[way][:-_REMEMBERED]
             self._news.set()
             writer.write(data)
             await writer.drain()

@@ -122,7 +122,7 @@ def test_a_black_hole_is_not_waited_for(
 ) -> None:
     """The flush gives up at its limit, and what goes on waiting is no thread that keeps the process alive."""
     monkeypatch.setenv(ENDPOINT, black_hole)
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "300")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     exporting = otlp.set_up()
     assert exporting is not None
     exporting.provider.get_tracer("test").start_span("one").end()
@@ -131,6 +131,9 @@ def test_a_black_hole_is_not_waited_for(
     waiting = [thread for thread in threading.enumerate() if thread.name.startswith(("Otel", "traces-"))]
     assert waiting
     assert all(thread.daemon for thread in waiting)
+    for thread in waiting:  # or its attempts would go on behind the tests that follow
+        thread.join(20.0)
+        assert not thread.is_alive()
 
 
 def test_an_applications_provider_stays(monkeypatch: pytest.MonkeyPatch, installed: list[AnyProvider]) -> None:
