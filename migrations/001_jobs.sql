@@ -46,8 +46,11 @@ CREATE TABLE supervisor.jobs (
     CONSTRAINT jobs_attempts_end CHECK (attempts < max_attempts)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- A job that was lost with a worker before is for the quarantine lane alone, so it has an index of its own.
-CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id) WHERE losses = 0;
+-- Each job is in one of three. Jobs of tenants are found tenant by tenant, so that one with a million of them
+-- does not stand before the others. A job that was lost with a worker before is for the quarantine lane alone.
+CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id) WHERE losses = 0 AND tenant IS NULL;
+CREATE INDEX jobs_tenants ON supervisor.jobs (queue, tenant, priority, run_at, id)
+    WHERE losses = 0 AND tenant IS NOT NULL;
 CREATE INDEX jobs_suspects ON supervisor.jobs (queue, losses, priority, run_at, id) WHERE losses > 0;
 
 -- Everything that cannot run now, with the reason. `due_at` is when it may run again; infinity: when
@@ -56,11 +59,18 @@ CREATE TABLE supervisor.jobs_waiting (
     LIKE supervisor.jobs INCLUDING DEFAULTS INCLUDING CONSTRAINTS, -- or one row could stop every promotion
     reason text NOT NULL CHECK (reason IN ('future', 'retry', 'snoozed', 'paused', 'limited', 'blocked')),
     due_at timestamptz NOT NULL,
+    -- Where it stands in line: behind the switch that stopped it (what `blocked_by` says), or behind a gate,
+    -- together with the jobs that need the same permits.
+    line   text,
     PRIMARY KEY (id),
-    CHECK (claimed_by IS NULL)
+    CHECK (claimed_by IS NULL),
+    CHECK ((line IS NOT NULL) = (reason IN ('paused', 'limited')) AND (line IS NULL OR due_at = 'infinity'))
 );
 
-CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id);
+CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id) WHERE line IS NULL;
+CREATE INDEX jobs_waiting_paused ON supervisor.jobs_waiting (line, priority, run_at, id) WHERE reason = 'paused';
+CREATE INDEX jobs_waiting_limited ON supervisor.jobs_waiting (queue, line, priority, run_at, id)
+    WHERE reason = 'limited';
 
 -- What became of it. Partitioned by day: old days are dropped, never deleted row by row. Nothing is
 -- checked here: every row comes from a table that did, and a finished job must never be refused.

@@ -133,6 +133,8 @@ class Campaign:
         `allowed`: the exit codes that are in order.
         """
         found = []
+        # One that has just been started again does not hear a signal before it has installed its handlers.
+        await self.running(sum(not worker.is_over() for worker in self.crew.workers))
         for worker in list(self.crew.workers):
             if not worker.is_over():
                 code = await worker.end()
