@@ -7,15 +7,19 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, Never
 
 from supervisor.errors import DatabaseUnavailable, LeaseLost
-from supervisor.jobs.claim_lane import ClaimLane
+from supervisor.jobs.lanes import lanes
 from supervisor.jobs.orphans import hand_back_orphans
 from supervisor.jobs.outcomes import INTERRUPTED, Cancelled
-from supervisor.store import jobs, workers
+from supervisor.jobs.pressure import Pressure
+from supervisor.jobs.switches import Switches
+from supervisor.store import workers
+from supervisor.telemetry import job_tallies
 from supervisor.tree.actor import Actor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from supervisor.jobs.claim_lane import Lane
     from supervisor.jobs.handler_tasks import HandlerTasks
     from supervisor.jobs.lease import Lease
     from supervisor.jobs.outbox import Outbox
@@ -59,8 +63,9 @@ JITTER: Final = 0.1
 class Claimer(Actor[Never]):
     """The main lane: jobs that were never lost with a worker. Restarted, it hands back what it had not yet started.
 
-    queues: where it claims, in turns. poll, idle_poll: seconds between two looks at empty queues, soon after the last
-    job and long after. It does not claim while the lease is in doubt or too much is unwritten.
+    queues: where it claims, in turns. switches: which say whether there are gates. poll, idle_poll: seconds between two
+    looks at empty queues, soon after the last job and long after; `pressure` makes them longer. It does not claim while
+    the lease is in doubt or too much is unwritten.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - what the actors of one process share
@@ -73,6 +78,8 @@ class Claimer(Actor[Never]):
         wakes: Wakes,
         *,
         queues: Sequence[str],
+        switches: Switches | None = None,
+        pressure: Pressure | None = None,
         poll: float = 1.0,
         idle_poll: float = 5.0,
     ) -> None:
@@ -83,9 +90,14 @@ class Claimer(Actor[Never]):
         self._outbox = outbox
         self._wakes = wakes
         self._queues = list(queues)
+        self._pressure = pressure or Pressure()
         self._poll = poll
         self._idle_poll = idle_poll
-        self._lanes = deque(_lanes(queues, tasks, slots))
+        self._lanes: Sequence[Lane] = lanes(
+            queues, tasks.catalog, switches or Switches(), scarce_threads=tasks.threads.most < slots.total
+        )
+        self._turns = deque(self._lanes)
+        self._rested = True
         self._link: Link | None = None
         self._asleep_as = 0  # the worker that the database believes asleep
         self._productive = -math.inf  # when something was claimed last
@@ -139,29 +151,32 @@ class Claimer(Actor[Never]):
             await self.sleep(QUIET, wake=self._slots.freed)
 
     async def _round(self, link: Link) -> bool:
-        """Claim from each queue in turn, beginning with another each time; tell whether there was anything."""
+        """Claim from each lane in turn, beginning with another each time; tell whether there was anything.
+
+        After a rest none has waited for its turn, so those come first whose jobs are most likely to have come.
+        """
         any_claimed = False
-        for lane in tuple(self._lanes):
+        turns = tuple(self._lanes if self._rested else self._turns)
+        self._rested = False
+        for lane in turns:
             quiet = lane.dry and self.clock.now() - lane.looked < QUIET
             if not quiet and self._room(lane) > 0 and not self.stopping and self._lease.is_held:
                 any_claimed = await self._claim(link, lane) or any_claimed
-        self._lanes.rotate(-1)
+        self._turns.rotate(-1)
         return any_claimed
 
-    def _room(self, lane: ClaimLane) -> int:
+    def _room(self, lane: Lane) -> int:
         room = min(self._slots.free, MOST)
         return min(room, self._tasks.threads.free) if lane.threaded else room
 
-    async def _claim(self, link: Link, lane: ClaimLane) -> bool:
-        clock, worker, room = self.clock, self._lease.worker, self._room(lane)
-        sent = clock.now()
+    async def _claim(self, link: Link, lane: Lane) -> bool:
+        worker, sent = self._lease.worker, self.clock.now()
         self._tasks.claimed_as = worker
-        rows = await jobs.claim(link, worker, lane.queue, lane.kinds, room, lane.next(sent))
-        now = clock.now()
-        lane.claimed(rows, room, sent, now)
+        rows = await lane.claim(link, worker, self._room(lane), self.clock.now)
+        job_tallies.claimed(lane.queue, rows, self.clock.now() - sent)
         if not rows:
             return False
-        self._productive = now
+        self._productive = self.clock.now()
         if self.stopping or not self._lease.is_held or self._lease.worker != worker:
             for row in rows:
                 self._outbox.ended(row, INTERRUPTED)
@@ -185,9 +200,12 @@ class Claimer(Actor[Never]):
             # Also right after falling asleep: what came before that was not notified.
         else:
             pause = self._poll if idle < IDLE_LONG else self._idle_poll
+            pause *= self._pressure.factor
             pause *= 1 + JITTER * (2 * self._life.runtime.random.random() - 1)
-            await self.sleep(min(pause, max(0.0, self._reconcile_at - now)), wake=self._wakes.signal)
+            until = min(self._reconcile_at, *(lane.again_at for lane in self._lanes))
+            await self.sleep(min(pause, max(0.0, until - now)), wake=self._wakes.signal)
             self._woken.append(self.clock.now())
+        self._rested = True
         for lane in self._lanes:
             lane.hint()
 
@@ -240,18 +258,3 @@ class Claimer(Actor[Never]):
             self._reconcile_at = now + ENDING_PAUSE  # a handler that lost its job still ends; then it is an orphan too
         else:
             self._reconcile_at = self._settled_at if now < self._settled_at else math.inf
-
-
-def _lanes(queues: Sequence[str], tasks: HandlerTasks, slots: Slots) -> list[ClaimLane]:
-    """One lane for each queue; two where threads are fewer than slots, so that neither kind waits for the other."""
-    catalog = tasks.catalog
-    if tasks.threads.most >= slots.total:
-        return [ClaimLane(queue, catalog.kinds) for queue in queues]
-    on_loop = [job.kind for job in catalog if job.is_async]
-    in_thread = [job.kind for job in catalog if not job.is_async]
-    return [
-        ClaimLane(queue, kinds, threaded=threaded)
-        for queue in queues
-        for kinds, threaded in ((on_loop, False), (in_thread, True))
-        if kinds
-    ]

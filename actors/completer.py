@@ -12,6 +12,7 @@ from supervisor.jobs import reports
 from supervisor.jobs.outcomes import Action
 from supervisor.store import fence, jobs
 from supervisor.store.job_rows import Ended, HandedBack
+from supervisor.telemetry import job_tallies
 from supervisor.tree.actor import Actor
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Completer(Actor[Never]):
                 continue
             try:
                 async with database.connection() as link:
+                    sent = self.clock.now()
                     await self._write(link, batch)
+                    job_tallies.WRITE.observe(self.clock.now() - sent)
             except DatabaseUnavailable as error:
                 batch.doubtful = batch.doubtful or error.unknown
                 await self.sleep(database.outage.failed(error))
@@ -101,6 +104,7 @@ class Completer(Actor[Never]):
             await write(rows)
         except StatementRefused as error:
             if len(rows) == 1:
+                job_tallies.UNWRITTEN.add(1, (row_of(rows[0]).kind,))
                 self._tell(reports.unwritten(self.path, row_of(rows[0]), error))
                 return
             half = len(rows) // 2
@@ -111,14 +115,18 @@ class Completer(Actor[Never]):
         written = await jobs.complete(link, [row[0] for row in rows], [row[1] for row in rows], steps=steps)
         if len(written) != len(rows):
             await self._missing(link, [row for row in rows if row.id not in written])
+            rows = [row for row in rows if row.id in written]
+        job_tallies.ended(rows, Action.COMPLETE.value)
 
     async def _finish(self, link: Link, verdicts: list[Verdict]) -> None:
         written = await jobs.finish(link, [_ended(row, decision) for row, decision in verdicts])
+        _count(verdicts, written)
         if len(written) != len(verdicts):
             await self._missing(link, [row for row, _ in verdicts if row.id not in written])
 
     async def _hand_back(self, link: Link, verdicts: list[Verdict], *, doubtful: bool) -> None:
         written = await jobs.hand_back(link, [_handed_back(row, decision) for row, decision in verdicts])
+        _count(verdicts, written)
         for row, decision in verdicts:
             if row.id in written and not decision.delay:
                 self._wakes.note(row.queue)  # it stands before the jobs that were claimed meanwhile
@@ -131,6 +139,7 @@ class Completer(Actor[Never]):
         ours = await fence.written(link, [row.id for row in rows], [row.lock_version for row in rows])
         for row in rows:
             if row.id not in ours:
+                job_tallies.FENCED.add(1, (row.queue, row.kind))
                 self._tell(reports.fenced(self.path, row))
 
     def _tell(self, event: JobEvent) -> None:
@@ -165,6 +174,12 @@ def _row(row: ClaimedJob) -> ClaimedJob:
 
 def _row_of(verdict: Verdict) -> ClaimedJob:
     return verdict[0]
+
+
+def _count(verdicts: list[Verdict], written: set[int]) -> None:
+    for action in {decision.action for _, decision in verdicts}:
+        ended = [row for row, decision in verdicts if decision.action is action and row.id in written]
+        job_tallies.ended(ended, action.value)
 
 
 def _is_over(decision: Decision) -> bool:

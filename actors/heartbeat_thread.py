@@ -33,9 +33,10 @@ AGAIN: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    """The lease of the worker was renewed."""
+    """The lease of the worker was renewed; `epoch` is that of the switches."""
 
     worker: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class HeartbeatThread(threading.Thread):
 
     In the thread, `report` is called with each outcome, and `ended` at the end. `until`, a reading of `now()`, ends all
     renewals: by then the process should be gone. `oldest`: the reading of `now()` at the earliest deadline of the jobs
-    that run, None while none does.
+    that run, None while none does. `running`: how many do.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class HeartbeatThread(threading.Thread):
         super().__init__(name="heartbeat")
         self.until = math.inf
         self.oldest: float | None = None
+        self.running = 0
         self._connect = connect
         self._lease = lease
         self._rhythm = rhythm
@@ -146,7 +148,7 @@ class HeartbeatThread(threading.Thread):
             self._report(Refused(worker))
             return rhythm.again
         lease.renew(sent_at, rhythm.lease)
-        self._report(Renewed(worker))
+        self._report(Renewed(worker, answer.epoch))
         return max(0.0, sent_at + rhythm.every - now())
 
     async def _ask(self, worker: int) -> workers.Heartbeat | None:
@@ -154,7 +156,9 @@ class HeartbeatThread(threading.Thread):
         if self._link is None:
             self._link = await self._connect()
         oldest = None if self.oldest is None else self.oldest - now()
-        return await workers.heartbeat(self._link, worker, rhythm.lease, oldest, within=rhythm.attempt)
+        return await workers.heartbeat(
+            self._link, worker, rhythm.lease, oldest, running=self.running, within=rhythm.attempt
+        )
 
     def _drop(self) -> None:
         link, self._link = self._link, None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors.heartbeat_thread import Report, Rhythm
     from supervisor.jobs.handler_tasks import HandlerTasks
     from supervisor.jobs.lease import Lease
+    from supervisor.jobs.switches import Switches
     from supervisor.jobs.wakes import Wakes
     from supervisor.store.database import Database
 
@@ -38,13 +39,14 @@ class Heartbeater(Actor[Never]):
     from the beginning of a shutdown after which this process cannot be alive any more, so that nothing is renewed.
     """
 
-    def __init__(  # noqa: PLR0913 - what it keeps, and whom it tells
+    def __init__(  # noqa: PLR0913, PLR0917 - what it keeps, and whom it tells
         self,
         database: Database,
         lease: Lease,
         handlers: HandlerTasks,
         wakes: Wakes,
         unregistered: Signal,
+        switches: Switches,
         *,
         rhythm: Rhythm,
         hard_limit: float,
@@ -54,6 +56,7 @@ class Heartbeater(Actor[Never]):
         self._handlers = handlers
         self._wakes = wakes
         self._unregistered = unregistered
+        self._switches = switches
         self._rhythm = rhythm
         self._hard_limit = hard_limit
         self._missed = False
@@ -94,9 +97,11 @@ class Heartbeater(Actor[Never]):
     def _hear(self, report: Report) -> None:
         """Take a report from the thread, on the loop."""
         match report:
-            case Renewed():
+            case Renewed(epoch=epoch):
+                self._switches.seen(epoch)
                 oldest = self._handlers.oldest()
                 self._thread.oldest = None if oldest is None else now() + oldest
+                self._thread.running = len(self._handlers)
                 if self._missed:
                     self._missed = False
                     self._wakes.signal.set()

@@ -1,4 +1,4 @@
-"""Hears what the database announces: new work for the claimer, cancelled jobs for those that run."""
+"""Hears what the database announces: new work, cancelled jobs, changes of the switches."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from supervisor.tree.signal import Signal
 
 if TYPE_CHECKING:
     from supervisor.jobs.handler_tasks import HandlerTasks
+    from supervisor.jobs.switches import Switches
     from supervisor.jobs.wakes import Wakes
     from supervisor.store.database import Database
 
@@ -26,10 +27,11 @@ _log = logging.getLogger(__name__)
 class Listener(Actor[Never]):
     """Keeps one connection that listens. Without it everything goes on, as fast as polls can make it."""
 
-    def __init__(self, database: Database, wakes: Wakes, handlers: HandlerTasks) -> None:
+    def __init__(self, database: Database, wakes: Wakes, handlers: HandlerTasks, switches: Switches) -> None:
         self._database = database
         self._wakes = wakes
         self._handlers = handlers
+        self._switches = switches
         self._lost = Signal()
 
     async def run(self) -> None:
@@ -40,6 +42,7 @@ class Listener(Actor[Never]):
                     self._database,
                     on_queue=self._wakes.note,
                     on_cancel=self._handlers.cancel_job,
+                    on_control=self._switches.heard,
                     on_lost=self._lost.set,
                 )
             except DatabaseUnavailable as error:
@@ -49,6 +52,7 @@ class Listener(Actor[Never]):
             try:
                 await self._listen(wakeups)
             finally:
+                self._switches.listening = False
                 await wakeups.close()
 
     async def _listen(self, wakeups: Wakeups) -> None:
@@ -58,7 +62,9 @@ class Listener(Actor[Never]):
                 await wakeups.probe()
                 if not heard:
                     heard = True
+                    self._switches.listening = True
                     self._wakes.signal.set()  # for what was announced while nobody listened
+                    self._switches.news.set()
                 await self.sleep(PROBE, self._lost)
         except DatabaseUnavailable as error:
             if not heard:

@@ -11,8 +11,10 @@ from supervisor.jobs.handler_tasks import HandlerTasks
 from supervisor.jobs.hooks import JobHooks
 from supervisor.jobs.lease import Lease
 from supervisor.jobs.outbox import Outbox
+from supervisor.jobs.pressure import Pressure
 from supervisor.jobs.slots import Slots
 from supervisor.jobs.step_log import StepLog
+from supervisor.jobs.switches import Switches
 from supervisor.jobs.wakes import Wakes
 from supervisor.process.identity import identity
 from supervisor.process.lifelock import LifeLock
@@ -50,9 +52,10 @@ class Parts:
         self.lease, self.slots, self.outbox = Lease(), Slots(config.concurrency), Outbox()
         self.hooks = JobHooks() if app.on_job is None else JobHooks([app.on_job])
         self.wakes, self.suspects, self.unregistered = Wakes(), Signal(), Signal()
-        self.identity = identity(config, lane)
+        self.pressure = Pressure()
+        self.identity = identity(config, lane, self.queues)
         self.lifelock = LifeLock(self.identity.name)
-        self.steps = StepLog()
+        self.steps, self.switches = StepLog(), Switches()
         self.handlers = HandlerTasks(
             app.catalog, self.slots, self.outbox, self.steps, self.hooks, self.database, config.threads
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple, Never
 
 from supervisor.errors import DatabaseUnavailable
 from supervisor.jobs.events import JobsRecovered
+from supervisor.jobs.pressure import Pressure
 from supervisor.store import workers
 from supervisor.tree.actor import Actor
 
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 1.0
 """Seconds between two looks for workers whose lease has run out; ±50 %, so that hosts do not look together."""
+FEW: Final = 10
+"""Workers that look each second. Of a larger fleet as many do, by chance: its looks cost no more than theirs."""
 SHARE: Final = 0.02
-"""Of the time, for the search through all jobs, which costs the more the more there are."""
+"""Of the time, for the search through all jobs, which costs the more the more there are; of all hosts together."""
 LONGEST: Final = 30.0
-"""Seconds; after so long that search is due whatever it costs."""
+"""Seconds; after so long that search is due somewhere whatever it costs."""
 BATCH: Final = 1000
 """Jobs released in one statement."""
 
@@ -38,19 +42,33 @@ class Recovered(NamedTuple):
 class Reaper(Actor[Never]):
     """Looks for workers whose lease has run out every second, and for jobs without a worker as often as is cheap.
 
-    Sets `suspects` when it has taken jobs. Any number of hosts may do this at once.
+    Both cost a large fleet together no more than a small one. Sets `suspects` when it has taken jobs. Any number of
+    hosts may do this at once.
     """
 
-    def __init__(self, database: Database, wakes: Wakes, suspects: Signal, *, max_losses: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        wakes: Wakes,
+        suspects: Signal,
+        *,
+        max_losses: int,
+        pressure: Pressure | None = None,
+    ) -> None:
         self._database = database
         self._wakes = wakes
         self._suspects = suspects
         self._max_losses = max_losses
-        self._search_at = 0.0
+        self._pressure = pressure or Pressure()
+        self._fleet = 1  # living workers, as of the last look
+        self._searched_at = -math.inf
+        self._rest = 0.0  # seconds between two searches of one host alone
 
     async def run(self) -> None:
         """Look, again and again."""
         async for _ in self.every(PERIOD, jitter=0.5, spread=1.0):
+            if self._fleet * self._life.runtime.random.random() > FEW:
+                continue
             try:
                 async with self._database.connection() as link:
                     await self._look(link)
@@ -62,12 +80,13 @@ class Reaper(Actor[Never]):
     async def _look(self, link: Link) -> None:
         for worker in await workers.find_lost(link):
             self._tell(await release(link, worker, self._max_losses))
+        self._fleet = max(1, await workers.living(link))
         began = time.monotonic()
-        if began >= self._search_at:
+        rest = min(self._rest * self._pressure.factor, LONGEST)
+        if began >= self._searched_at + rest * self._fleet:
             for held in await workers.find_held(link):
                 self._tell(await release(link, held.worker, self._max_losses, past_deadline=held.past_deadline))
-            took = time.monotonic() - began
-            self._search_at = began + min(took / SHARE, LONGEST)
+            self._searched_at, self._rest = began, min((time.monotonic() - began) / SHARE, LONGEST)
 
     def _tell(self, recovered: Recovered) -> None:
         if recovered.jobs:

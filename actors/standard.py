@@ -13,6 +13,8 @@ from actors import standard_upkeep as upkeep
 from actors import standard_work as work
 from actors.parent_watch import ParentWatch
 from actors.parts import Parts, in_order
+from actors.singleton import PROCESS
+from actors.standard_web import web
 from supervisor.config import Lane
 from supervisor.tree.child import Child
 from supervisor.tree.strategy import AutoShutdown, Strategy
@@ -34,20 +36,27 @@ def standard_tree(app: App, config: Config, *, lane: Lane | None = None) -> Supe
 
 
 def _main_tree(parts: Parts) -> Supervisor:
-    maintenance = Supervisor("maintenance", [upkeep.reaper(parts), upkeep.promoter(parts), upkeep.pruner(parts)])
-    edge: list[Node] = [maintenance]
+    order = [upkeep.reaper(parts), upkeep.promoter(parts), upkeep.parker(parts), upkeep.pruner(parts)]
+    order.append(upkeep.limit_upkeep(parts))
+    maintenance = Supervisor("maintenance", order)
+    watching = [upkeep.meter(parts), upkeep.surveyor(parts), upkeep.slow_watch(parts), upkeep.version_watch(parts)]
+    measuring = Supervisor("measuring", watching)
+    edge: list[Node] = [measuring, maintenance]
+    if parts.config.http:
+        edge.append(web(parts))
     if parts.config.quarantine and parts.config.app is not None:  # else another process could not find the app
         edge.append(upkeep.quarantine(parts))
     running: list[Node] = [work.completer(parts), work.executor(parts), work.claimer(parts)]
     if parts.config.until_empty:
         running.append(work.until_empty(parts))
-    registered = [core.listener(parts), core.registrar(parts), core.heartbeater(parts)]
+    registered = [core.listener(parts), core.registrar(parts), core.heartbeater(parts), core.switchboard(parts)]
+    registered.append(core.singletons(parts))
     return _root(parts, [core.database(parts), in_order("core", registered), Supervisor("edge", edge)], running)
 
 
 def _quarantine_tree(parts: Parts) -> Supervisor:
     first = [Child("parent_watch", ParentWatch, stop_timeout=0.2, cancel_grace=0.3), core.database(parts)]
-    registered = [core.registrar(parts), core.heartbeater(parts)]
+    registered = [core.registrar(parts), core.heartbeater(parts), core.switchboard(parts), core.singletons(parts)]
     return _root(
         parts,
         [*first, in_order("core", registered)],
@@ -57,6 +66,8 @@ def _quarantine_tree(parts: Parts) -> Supervisor:
 
 def _root(parts: Parts, first: list[Node], last: list[Node]) -> Supervisor:
     app = parts.app.actors_supervisor()
+    if app is not None and parts.identity.singleton is not None:
+        app.singleton = PROCESS + parts.identity.singleton
     ends = AutoShutdown.NEVER if app is None or not app.significant else AutoShutdown.ANY
     nodes = [*first, *([app] if app is not None else []), in_order("work", last)]
     return Supervisor("root", nodes, Strategy.REST_FOR_ONE, auto_shutdown=ends)

@@ -10,6 +10,8 @@ from actors.heartbeater import Heartbeater
 from actors.listener import Listener
 from actors.parts import child, offered
 from actors.registrar import Registrar
+from actors.singleton import SingletonKeeper
+from actors.switchboard import Switchboard
 from supervisor.config import Lane
 from supervisor.process.budget import Budget
 from supervisor.process.runtime_dir import default_dir
@@ -47,7 +49,12 @@ def _care(parts: Parts) -> SchemaCare:
 
 def listener(parts: Parts) -> Child[Any]:
     """Hears notifications."""
-    return child("listener", lambda: Listener(parts.database, parts.wakes, parts.handlers), stop=0.2, cancel=0.5)
+    return child(
+        "listener",
+        lambda: Listener(parts.database, parts.wakes, parts.handlers, parts.switches),
+        stop=0.2,
+        cancel=0.5,
+    )
 
 
 def registrar(parts: Parts) -> Child[Any]:
@@ -67,6 +74,8 @@ def registrar(parts: Parts) -> Child[Any]:
             offered=[offered(job) for job in parts.app.catalog],
             lease_length=parts.config.lease,
             max_losses=parts.config.max_losses,
+            waits=parts.config.singleton_wait,
+            poll=parts.config.poll,
         )
 
     return child("registrar", make, stop=0.2, cancel=0.3, teardown=3.0)
@@ -82,8 +91,31 @@ def heartbeater(parts: Parts) -> Child[Any]:
             parts.handlers,
             parts.wakes,
             parts.unregistered,
+            parts.switches,
             rhythm=Rhythm(lease=parts.config.lease, every=parts.config.heartbeat),
             hard_limit=Budget(parts.config.shutdown_timeout).hard,
         )
 
     return child("heartbeater", make, stop=0.2, cancel=0.3, teardown=1.5)
+
+
+def switchboard(parts: Parts) -> Child[Any]:
+    """Follows the switches."""
+    return child(
+        "switchboard",
+        lambda: Switchboard(parts.database, parts.lease, parts.handlers, parts.switches, poll=parts.config.poll),
+        stop=0.1,
+        cancel=0.2,
+        teardown=0.1,
+    )
+
+
+def singletons(parts: Parts) -> Child[Any]:
+    """Lets singletons run here while they run nowhere else."""
+
+    def make() -> SingletonKeeper:
+        config = parts.config
+        takes = parts.lane is Lane.MAIN
+        return SingletonKeeper(parts.database, parts.lease, lease_length=config.lease, poll=config.poll, takes=takes)
+
+    return child("singletons", make, stop=0.1, cancel=0.2, teardown=0.6)

@@ -54,6 +54,8 @@ def claimer(parts: Parts) -> Child[Any]:
             parts.outbox,
             parts.wakes,
             queues=parts.queues,
+            switches=parts.switches,
+            pressure=parts.pressure,
             poll=parts.config.poll,
             idle_poll=parts.config.idle_poll,
         )
@@ -71,6 +73,7 @@ def suspect_claimer(parts: Parts) -> Child[Any]:
             parts.slots,
             parts.handlers,
             parts.outbox,
+            switches=parts.switches,
             queues=parts.queues,
             kinds=parts.kinds,
             max_losses=parts.config.max_losses,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Never
 from supervisor.errors import DatabaseUnavailable, LeaseLost
 from supervisor.jobs.orphans import hand_back_orphans
 from supervisor.jobs.outcomes import INTERRUPTED
-from supervisor.store import jobs
+from supervisor.store import gates, jobs
 from supervisor.tree.actor import Actor
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from supervisor.jobs.lease import Lease
     from supervisor.jobs.outbox import Outbox
     from supervisor.jobs.slots import Slots
+    from supervisor.jobs.switches import Switches
     from supervisor.store.database import Database
+    from supervisor.store.job_rows import ClaimedJob
+    from supervisor.store.link import Link
     from supervisor.tree.signal import Signal
 
 PERIOD: Final = 0.25
@@ -45,6 +48,7 @@ class SuspectClaimer(Actor[Never]):
         handlers: HandlerTasks,
         outbox: Outbox,
         *,
+        switches: Switches | None = None,
         queues: Sequence[str],
         kinds: Sequence[str],
         max_losses: int,
@@ -54,7 +58,9 @@ class SuspectClaimer(Actor[Never]):
         self._slots = slots
         self._handlers = handlers
         self._outbox = outbox
+        self._switches = switches
         self._queues = queues
+        self._gates: dict[str, str | None] = {}  # behind which line of each queue the next claim looks
         self._kinds = kinds
         self._last = max_losses - 1
         self._is_alone = False
@@ -125,7 +131,35 @@ class SuspectClaimer(Actor[Never]):
                 least_losses=least_losses,
                 most_losses=most_losses,
             )
+            taken = self._begin(rows, worker, sent)
+            if self._switches is not None and self._switches.now.has_gates:
+                taken += await self._take_gated(link, most - len(rows), least_losses, most_losses)
         self._database.outage.recovered()
+        return taken
+
+    async def _take_gated(self, link: Link, most: int, least_losses: int, most_losses: int) -> int:
+        """Claim jobs that wait behind gates, and start them; return how many."""
+        taken = 0
+        for queue in self._queues:
+            if taken >= most or self.stopping or not self._lease.is_held:
+                break
+            worker, sent = self._lease.worker, self.clock.now()
+            found = await gates.claim_gated(
+                link,
+                worker,
+                queue,
+                self._kinds,
+                most - taken,
+                self._gates.get(queue),
+                least_losses=least_losses,
+                most_losses=most_losses,
+            )
+            self._gates[queue] = found.go_on
+            taken += self._begin(found.jobs, worker, sent)
+        return taken
+
+    def _begin(self, rows: Sequence[ClaimedJob], worker: int, sent: float) -> int:
+        """Start what a claim gave, if it is still ours; return how many were started."""
         if self.stopping or not self._lease.is_held or self._lease.worker != worker:
             for row in rows:
                 self._outbox.ended(row, INTERRUPTED)

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from benchmarks import ask, idle, population, restart, shutdown, startup, storm, tell
+from benchmarks import ask, idle, metering, population, restart, shutdown, startup, storm, tell
+from benchmarks.control import crowd, fleet, flips, http, pausing
 from benchmarks.facts import facts
 from benchmarks.queue import adverse, drain, enqueue, latency, recovery, steps
 from benchmarks.sampling import FULL_RUNS, Plan
@@ -33,8 +34,14 @@ FIGURES: Final[Mapping[str, Callable[[Plan], list[Row]]]] = {
     "latency": latency.measure,
     "enqueue": enqueue.measure,
     "steps": steps.measure,
+    "metering": metering.measure,
     "adverse": adverse.measure,
     "recovery": recovery.measure,
+    "crowd": crowd.measure,
+    "pausing": pausing.measure,
+    "flips": flips.measure,
+    "fleet": fleet.measure,
+    "http": http.measure,
 }
 
 _QUICK_RUNS: Final = 3

@@ -71,6 +71,8 @@ CREATE INDEX jobs_waiting_due ON supervisor.jobs_waiting (due_at, id) WHERE line
 CREATE INDEX jobs_waiting_paused ON supervisor.jobs_waiting (line, priority, run_at, id) WHERE reason = 'paused';
 CREATE INDEX jobs_waiting_limited ON supervisor.jobs_waiting (queue, line, priority, run_at, id)
     WHERE reason = 'limited';
+CREATE INDEX jobs_waiting_suspects ON supervisor.jobs_waiting (queue, losses, line)
+    WHERE reason = 'limited' AND losses > 0;
 
 -- What became of it. Partitioned by day: old days are dropped, never deleted row by row. Nothing is
 -- checked here: every row comes from a table that did, and a finished job must never be refused.
@@ -108,7 +110,7 @@ CREATE TABLE supervisor.job_history_rest PARTITION OF supervisor.job_history DEF
 
 -- Ids grow with time, so a summary of each few pages finds one, and costs a finish nothing.
 CREATE INDEX job_history_id ON supervisor.job_history
-    USING brin (job_id) WITH (pages_per_range = 32);
+    USING brin (job_id) WITH (pages_per_range = 32, autosummarize = on);
 CREATE INDEX job_history_ended ON supervisor.job_history (status, finished_at, job_id) WHERE status <> 'completed';
 CREATE INDEX job_history_ended_id ON supervisor.job_history (job_id) WHERE status <> 'completed';
 

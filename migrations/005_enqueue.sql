@@ -1,4 +1,5 @@
--- Putting jobs in. A job that may run at once goes straight into `jobs`.
+-- Putting jobs in. A job that may run at once goes straight into `jobs`; one that needs a permit of a limit for it,
+-- behind its gate. A limit, or a queue that is full, can forbid it (SV010, SV011): then nothing is put in.
 --
 -- Every function names its schema and fixes its search_path, so that a caller's path can neither break
 -- nor bend it.
@@ -21,9 +22,14 @@ BEGIN
 END
 $$;
 
+-- Whether any job waits behind a gate.
+CREATE FUNCTION supervisor.has_gates(switches supervisor.control) RETURNS boolean LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN (switches).gated_all OR (switches).gated_tenanted OR (switches).gated_tenants <> '{}'
+    OR (switches).gated_kinds <> '{}' OR (switches).gated_services <> '{}' OR (switches).gated_queues <> '{}';
+
 -- The one way in. Arrays have one element for each job; a null element means the kind's default.
 -- Returns the ids in order; `created` is false where a live job with the same unique key stands for it.
--- Keys are locked in their own order, as everywhere, so that two batches never wait for each other.
+-- Keys are locked in their own order, as everywhere, so that two batches never wait for each other; so are limits.
 CREATE FUNCTION supervisor.enqueue_many(
     kinds         text[],
     payloads      jsonb[],
@@ -43,6 +49,9 @@ DECLARE
     unknown text;
     wrong   record;
     woken   text[];
+    gates   boolean;
+    asked   boolean;
+    switches supervisor.control;
 BEGIN
     IF kinds IS NULL OR payloads IS NULL OR most <> ANY (ARRAY[
         cardinality(payloads), coalesce(cardinality(queues), most), coalesce(cardinality(priorities), most),
@@ -74,6 +83,10 @@ BEGIN
         RAISE EXCEPTION 'job % of %: %', wrong.ordinality, most, wrong.problem
             USING ERRCODE = 'invalid_parameter_value', HINT = 'none of the batch was enqueued';
     END IF;
+    SELECT * INTO STRICT switches FROM supervisor.control;
+    gates := supervisor.has_gates(switches);
+    asked := EXISTS (SELECT FROM supervisor.limits AS known WHERE known.place = 'enqueue')
+             OR EXISTS (SELECT FROM supervisor.queue_settings AS known WHERE known.max_depth IS NOT NULL);
 
     RETURN QUERY
     WITH described AS (
@@ -102,7 +115,9 @@ BEGIN
         RETURNING held.unique_key, held.job_id
     ), decided AS MATERIALIZED (
         SELECT given.*, coalesce(keyed.job_id, given.id) AS final_id,
-               keyed.job_id IS NULL OR keyed.job_id = given.id AS is_new
+               keyed.job_id IS NULL OR keyed.job_id = given.id AS is_new,
+               given.run_at > at_once AS is_later,
+               gates AND supervisor.is_gated(switches, given.queue, given.kind, given.service, given.tenant) AS is_gated
         FROM given LEFT JOIN keyed ON keyed.unique_key = given.unique_key
     ), ready AS (
         INSERT INTO supervisor.jobs (id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key,
@@ -110,17 +125,26 @@ BEGIN
         SELECT decided.id, decided.kind, decided.queue, decided.service, decided.tenant, decided.priority, decided.run_at,
                at_once, decided.args, decided.unique_key, decided.max_attempts, decided.changes, decided.essential,
                decided.timeout_s, decided.trace_parent
-        FROM decided WHERE decided.is_new AND decided.run_at <= at_once
+        FROM decided WHERE decided.is_new AND NOT decided.is_later AND NOT decided.is_gated
     ), later AS (
         INSERT INTO supervisor.jobs_waiting (id, kind, queue, service, tenant, priority, run_at, created_at, args,
                                              unique_key, max_attempts, changes, essential, timeout_s, trace_parent,
-                                             reason, due_at)
+                                             reason, due_at, line)
         SELECT decided.id, decided.kind, decided.queue, decided.service, decided.tenant, decided.priority, decided.run_at,
                at_once, decided.args, decided.unique_key, decided.max_attempts, decided.changes, decided.essential,
-               decided.timeout_s, decided.trace_parent, 'future', decided.run_at
-        FROM decided WHERE decided.is_new AND decided.run_at > at_once
+               decided.timeout_s, decided.trace_parent, CASE WHEN decided.is_later THEN 'future' ELSE 'limited' END,
+               CASE WHEN decided.is_later THEN decided.run_at ELSE 'infinity' END,
+               CASE WHEN NOT decided.is_later THEN
+                   supervisor.gate_line(decided.queue, decided.kind, decided.service, decided.tenant, decided.args) END
+        FROM decided WHERE decided.is_new AND (decided.is_later OR decided.is_gated)
     )
-    SELECT decided.final_id, decided.is_new FROM decided ORDER BY decided.ordinality;
+    SELECT decided.final_id, decided.is_new FROM decided
+    WHERE NOT asked OR (
+        SELECT supervisor.permit_enqueue(array_agg(fresh.queue), array_agg(fresh.kind), array_agg(fresh.service),
+                                         array_agg(fresh.tenant), array_agg(fresh.args))
+        FROM decided AS fresh WHERE fresh.is_new
+    )
+    ORDER BY decided.ordinality;
 
     SELECT array_agg(DISTINCT coalesce(given.queue, known.queue)) INTO woken
     FROM unnest(kinds, queues, run_ats) AS given (kind, queue, run_at)
@@ -156,6 +180,8 @@ DECLARE
                                            enqueue.trace_parent);
     job     bigint;
     holder  bigint;
+    gated   boolean;
+    asked   boolean;
 BEGIN
     IF problem IS NOT NULL THEN
         RAISE EXCEPTION '%', problem USING ERRCODE = 'invalid_parameter_value';
@@ -177,7 +203,15 @@ BEGIN
             RETURN holder;
         END IF;
     END IF;
-    IF due <= at_once THEN
+    SELECT supervisor.is_gated(control, place, known.kind, known.service, enqueue.tenant),
+           EXISTS (SELECT FROM supervisor.limits AS limit_ WHERE limit_.place = 'enqueue')
+           OR EXISTS (SELECT FROM supervisor.queue_settings AS own WHERE own.queue = place AND own.max_depth IS NOT NULL)
+    INTO STRICT gated, asked FROM supervisor.control;
+    IF asked THEN
+        PERFORM supervisor.permit_enqueue(ARRAY[place], ARRAY[known.kind], ARRAY[known.service], ARRAY[enqueue.tenant],
+                                          ARRAY[coalesce(enqueue.args, '{}')]);
+    END IF;
+    IF due <= at_once AND NOT gated THEN
         INSERT INTO supervisor.jobs (id, kind, queue, service, tenant, priority, run_at, created_at, args, unique_key,
                                      max_attempts, changes, essential, timeout_s, trace_parent)
         VALUES (job, known.kind, place, known.service, enqueue.tenant, coalesce(enqueue.priority, 0), due, at_once,
@@ -187,10 +221,16 @@ BEGIN
     ELSE
         INSERT INTO supervisor.jobs_waiting (id, kind, queue, service, tenant, priority, run_at, created_at, args,
                                              unique_key, max_attempts, changes, essential, timeout_s, trace_parent,
-                                             reason, due_at)
+                                             reason, due_at, line)
         VALUES (job, known.kind, place, known.service, enqueue.tenant, coalesce(enqueue.priority, 0), due, at_once,
                 coalesce(enqueue.args, '{}'), enqueue.unique_key, tries, known.changes, known.essential,
-                known.timeout_s, enqueue.trace_parent, 'future', due);
+                known.timeout_s, enqueue.trace_parent, CASE WHEN due > at_once THEN 'future' ELSE 'limited' END,
+                CASE WHEN due > at_once THEN due ELSE 'infinity' END,
+                CASE WHEN due <= at_once THEN supervisor.gate_line(
+                    place, known.kind, known.service, enqueue.tenant, coalesce(enqueue.args, '{}')) END);
+        IF due <= at_once THEN
+            PERFORM supervisor.wake(ARRAY[place]);
+        END IF;
     END IF;
     RETURN job;
 END

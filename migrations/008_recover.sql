@@ -1,13 +1,17 @@
 -- Leases: renewed by the worker, recovered by every host.
 
--- Prove that the worker lives. Returns its new expiry and the control epoch; no row: it is LOST.
-CREATE FUNCTION supervisor.heartbeat(worker bigint, lease_s double precision, oldest timestamptz)
-RETURNS TABLE (lease_expires_at timestamptz, epoch bigint) LANGUAGE sql VOLATILE
+-- Prove that the worker lives, and say how many jobs it runs. Returns its new expiry and the control epoch; no
+-- row: it is LOST.
+CREATE FUNCTION supervisor.heartbeat(
+    worker bigint, lease_s double precision, oldest timestamptz, running integer DEFAULT NULL
+) RETURNS TABLE (lease_expires_at timestamptz, epoch bigint) LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
     UPDATE supervisor.workers AS own
     SET last_heartbeat_at = clock_timestamp(), oldest_deadline = oldest,
-        lease_expires_at = clock_timestamp() + make_interval(secs => lease_s)
+        lease_expires_at = clock_timestamp() + make_interval(secs => lease_s),
+        running = coalesce(heartbeat.running, own.running), heartbeats = own.heartbeats + 1,
+        longest_gap_s = greatest(own.longest_gap_s, extract(epoch FROM clock_timestamp() - own.last_heartbeat_at)::real)
     WHERE own.id = worker AND own.status IN ('STARTING', 'RUNNING', 'STOPPING')
       AND own.lease_expires_at > clock_timestamp()
     RETURNING own.lease_expires_at, (SELECT control.epoch FROM supervisor.control)
@@ -18,14 +22,26 @@ $$;
 CREATE FUNCTION supervisor.deadline_margin() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN interval '10 s';
 
--- Declare dead every worker whose lease has run out. Every host calls this; none waits for another.
+-- Declare dead every worker whose lease has run out; returns them. One that was stopping keeps its status, so
+-- that people see a stop that hangs, until it has been silent for long enough to be called STOPPED; its
+-- `stopped_at` says that it holds nothing any more. Every host calls this; none waits for another.
 CREATE FUNCTION supervisor.find_lost() RETURNS SETOF bigint LANGUAGE sql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
-    UPDATE supervisor.workers AS worker SET status = 'LOST', stopped_at = clock_timestamp(), idle_queues = '{}'
+    UPDATE supervisor.workers AS worker SET status = 'STOPPED'
+    WHERE worker.id = ANY (ARRAY(
+        SELECT hung.id FROM supervisor.workers AS hung
+        WHERE hung.status = 'STOPPING' AND hung.stopped_at IS NOT NULL
+          AND hung.last_heartbeat_at <= clock_timestamp() - supervisor.stopping_timeout()
+        FOR UPDATE SKIP LOCKED
+    ));
+    UPDATE supervisor.workers AS worker
+    SET status = CASE WHEN worker.status = 'STOPPING' THEN 'STOPPING' ELSE 'LOST' END,
+        stopped_at = clock_timestamp(), idle_queues = '{}'
     WHERE worker.id = ANY (ARRAY(
         SELECT late.id FROM supervisor.workers AS late
-        WHERE late.status IN ('STARTING', 'RUNNING', 'STOPPING') AND late.lease_expires_at <= clock_timestamp()
+        WHERE late.status IN ('STARTING', 'RUNNING', 'STOPPING') AND late.stopped_at IS NULL
+          AND late.lease_expires_at <= clock_timestamp()
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING worker.id
@@ -46,6 +62,7 @@ AS $$
     ) AS held
     LEFT JOIN supervisor.workers AS alive
            ON alive.id = held.claimed_by AND alive.status IN ('STARTING', 'RUNNING', 'STOPPING')
+              AND alive.stopped_at IS NULL
     WHERE alive.id IS NULL OR held.first_deadline < clock_timestamp() - supervisor.deadline_margin()
 $$;
 
@@ -58,7 +75,8 @@ RETURNS TABLE (id bigint, quarantined boolean) LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    state  text := (SELECT own.status FROM supervisor.workers AS own WHERE own.id = worker);
+    state  text := (SELECT CASE WHEN own.status = 'STOPPING' AND own.stopped_at IS NOT NULL THEN 'LOST' ELSE own.status END
+                    FROM supervisor.workers AS own WHERE own.id = worker);
     late   boolean := coalesce(past_deadline, true) OR coalesce(state IN ('STARTING', 'RUNNING', 'STOPPING'), false);
     cost   integer := CASE WHEN state = 'STOPPED' AND NOT late THEN 0 ELSE 1 END;
     limit_ integer := coalesce(max_losses, 3);
@@ -107,22 +125,49 @@ BEGIN
 END
 $$;
 
--- Move jobs whose time has come from `jobs_waiting` to `jobs`, and wake whoever sleeps on their queues.
+-- Move jobs whose time has come from `jobs_waiting` to `jobs`, and wake whoever sleeps on their queues. Those
+-- that a switch or a gate stops stay, and change their line only. Returns how many were looked after.
 CREATE FUNCTION supervisor.promote(most integer) RETURNS integer LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
-    moved   integer;
-    woken   text[];
-    at_once timestamptz := clock_timestamp(); -- a volatile function would be no index condition
+    switches supervisor.control;
+    moved    integer;
+    woken    text[];
+    stopped  integer := 0;
+    at_once  timestamptz := clock_timestamp(); -- a volatile function would be no index condition
 BEGIN
+    switches := supervisor.parking_switches();
+    IF supervisor.stops_any(switches) THEN
+        WITH due AS MATERIALIZED (
+            SELECT waiting.ctid AS place, waiting.queue, waiting.kind, waiting.service, waiting.tenant,
+                   waiting.changes, waiting.essential, waiting.args, waiting.lock_version
+            FROM supervisor.jobs_waiting AS waiting
+            WHERE waiting.line IS NULL AND waiting.due_at <= at_once
+            ORDER BY waiting.due_at, waiting.id LIMIT greatest(coalesce(most, 0), 0) FOR UPDATE SKIP LOCKED
+        ), stops AS MATERIALIZED (
+            SELECT due.place,
+                   CASE WHEN stop.switch IS NULL THEN 'limited' ELSE 'paused' END AS reason,
+                   CASE WHEN stop.switch IS NOT NULL THEN stop.switch
+                        WHEN supervisor.is_gated(switches, due.queue, due.kind, due.service, due.tenant)
+                        THEN supervisor.gate_line(due.queue, due.kind, due.service, due.tenant, due.args,
+                                                  due.lock_version > 0) END AS line
+            FROM due,
+                 LATERAL (SELECT supervisor.blocked_by(switches, due.queue, due.kind, due.service, due.tenant,
+                                                       due.changes, due.essential)) AS stop (switch)
+        )
+        UPDATE supervisor.jobs_waiting AS job
+        SET reason = stops.reason, line = stops.line, due_at = 'infinity'
+        FROM stops WHERE job.ctid = stops.place AND stops.line IS NOT NULL;
+        GET DIAGNOSTICS stopped = ROW_COUNT;
+    END IF;
     WITH due AS (
         DELETE FROM supervisor.jobs_waiting AS job
         WHERE job.ctid = ANY (ARRAY(
             SELECT waiting.ctid FROM supervisor.jobs_waiting AS waiting
-            WHERE waiting.due_at <= at_once
-            ORDER BY waiting.due_at, waiting.id LIMIT greatest(coalesce(most, 0), 0) FOR UPDATE SKIP LOCKED
+            WHERE waiting.line IS NULL AND waiting.due_at <= at_once
+            ORDER BY waiting.due_at, waiting.id LIMIT greatest(coalesce(most, 0) - stopped, 0) FOR UPDATE SKIP LOCKED
         ))
         RETURNING job.*
     ), ready AS (
@@ -140,6 +185,6 @@ BEGIN
     IF moved > 0 THEN
         PERFORM supervisor.wake(woken);
     END IF;
-    RETURN moved;
+    RETURN moved + stopped;
 END
 $$;

@@ -30,15 +30,11 @@ BEGIN
         SELECT free.ctid FROM supervisor.jobs AS free
         WHERE free.losses > 0 AND free.losses BETWEEN least_losses AND most_losses
           AND free.queue = ANY (queues)
-          AND free.queue <> ALL (switches.off_queues)
           AND free.claimed_by IS NULL
           AND free.kind = ANY (kinds)
-          AND free.kind <> ALL (switches.off_kinds)
-          AND free.service <> ALL (switches.off_services)
-          AND (free.tenant IS NULL OR free.tenant <> ALL (switches.off_tenants))
-          AND (switches.mode = 'normal'
-               OR (switches.mode = 'observe_only' AND NOT free.changes)
-               OR (switches.mode = 'safe_mode' AND free.essential))
+          AND supervisor.blocked_by(switches, free.queue, free.kind, free.service, free.tenant, free.changes,
+                                    free.essential) IS NULL
+          AND NOT supervisor.is_gated(switches, free.queue, free.kind, free.service, free.tenant)
         ORDER BY free.losses, free.priority, free.run_at, free.id
         LIMIT room
         FOR UPDATE SKIP LOCKED
@@ -50,25 +46,40 @@ END
 $$;
 
 -- How many suspects could start now: those with fewer than `last_losses` losses, which run together, and
--- those on their last, which run alone. Neither is counted beyond 1000.
+-- those on their last, which run alone. Neither is counted beyond 1000. One behind a gate that opens later
+-- does not count.
 CREATE FUNCTION supervisor.suspects(queues text[], kinds text[], last_losses integer)
-RETURNS TABLE (in_company bigint, alone bigint) LANGUAGE sql STABLE
+RETURNS TABLE (in_company bigint, alone bigint) LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off
 AS $$
+DECLARE
+    switches supervisor.control;
+    at_once  timestamptz := clock_timestamp();
+BEGIN
+    SELECT * INTO STRICT switches FROM supervisor.control;
+    RETURN QUERY
     WITH free AS NOT MATERIALIZED (
         SELECT job.losses
-        FROM supervisor.jobs AS job, supervisor.control AS switches
+        FROM supervisor.jobs AS job
         WHERE job.losses > 0 AND job.queue = ANY (queues) AND job.claimed_by IS NULL AND job.kind = ANY (kinds)
-          AND NOT switches.killed
-          AND job.queue <> ALL (switches.off_queues)
-          AND job.kind <> ALL (switches.off_kinds)
-          AND job.service <> ALL (switches.off_services)
-          AND (job.tenant IS NULL OR job.tenant <> ALL (switches.off_tenants))
-          AND (switches.mode = 'normal'
-               OR (switches.mode = 'observe_only' AND NOT job.changes)
-               OR (switches.mode = 'safe_mode' AND job.essential))
+          AND supervisor.blocked_by(switches, job.queue, job.kind, job.service, job.tenant, job.changes,
+                                    job.essential) IS NULL
+          AND NOT supervisor.is_gated(switches, job.queue, job.kind, job.service, job.tenant)
+        UNION ALL
+        SELECT job.losses
+        FROM supervisor.jobs_waiting AS job
+        WHERE job.losses > 0 AND job.reason = 'limited' AND job.queue = ANY (queues) AND job.kind = ANY (kinds)
+          AND supervisor.blocked_by(switches, job.queue, job.kind, job.service, job.tenant, job.changes,
+                                    job.essential) IS NULL
+          AND NOT EXISTS (
+              SELECT FROM supervisor.gate_lines AS shut
+              WHERE shut.queue = job.queue AND shut.line = job.line AND shut.epoch = switches.epoch
+                AND shut.open_at > at_once
+          )
     )
     SELECT (SELECT count(*) FROM (SELECT FROM free WHERE free.losses < last_losses LIMIT 1000) AS found),
-           (SELECT count(*) FROM (SELECT FROM free WHERE free.losses >= last_losses LIMIT 1000) AS found)
+           (SELECT count(*) FROM (SELECT FROM free WHERE free.losses >= last_losses LIMIT 1000) AS found);
+END
 $$;

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from supervisor.app import App
-    from supervisor.errors import Ignore, Stop
+    from supervisor.errors import EnqueueLimited, Ignore, Stop
     from supervisor.jobs.client import Client
     from supervisor.jobs.context import JobContext
     from supervisor.jobs.enqueued import Enqueued, EnqueuedMany
     from supervisor.jobs.job import Job, job
+    from supervisor.jobs.limit import Limit
+    from supervisor.jobs.limited import LimitReached
     from supervisor.jobs.outcomes import Discard, Retry, Snooze
     from supervisor.jobs.retry import RetryPolicy
     from supervisor.tree.actor import Actor
@@ -42,6 +44,7 @@ _HOMES = {
     "Down": "tree.monitor",
     "Drain": "tree.child",
     "DynamicSupervisor": "tree.dynamic",
+    "EnqueueLimited": "errors",
     "Enqueued": "jobs.enqueued",
     "EnqueuedMany": "jobs.enqueued",
     "Ignore": "errors",
@@ -49,6 +52,8 @@ _HOMES = {
     "Job": "jobs.job",
     "JobContext": "jobs.context",
     "Latest": "tree.latest",
+    "Limit": "jobs.limit",
+    "LimitReached": "jobs.limited",
     "Mailbox": "tree.mailbox",
     "OnStall": "tree.child",
     "Overflow": "tree.mailbox",
@@ -76,6 +81,7 @@ __all__ = [
     "Down",
     "Drain",
     "DynamicSupervisor",
+    "EnqueueLimited",
     "Enqueued",
     "EnqueuedMany",
     "Ignore",
@@ -83,6 +89,8 @@ __all__ = [
     "Job",
     "JobContext",
     "Latest",
+    "Limit",
+    "LimitReached",
     "Mailbox",
     "OnStall",
     "Overflow",

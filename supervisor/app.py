@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from supervisor.errors import ConfigError
 from supervisor.jobs.catalog import Catalog
 from supervisor.jobs.job import Job
+from supervisor.jobs.limit import Limit
 from supervisor.tree.child import Node, Restart
 from supervisor.tree.strategy import AutoShutdown, Strategy
 from supervisor.tree.supervisor import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from supervisor.jobs.events import JobEvent
 
@@ -27,6 +28,8 @@ class App:
     `Supervisor`. Without jobs it is the root, and no database is needed. With jobs it is called `app`; it starts
     before the first job and stops after the last.
 
+    `limits` are made in the database where there are none of their names; after that, what people set there holds.
+
     `on_job` is called on the event loop with each event of each job (see `jobs.events`), so it must be quick: give what
     takes time to an actor. What it raises is logged and changes nothing.
 
@@ -38,6 +41,7 @@ class App:
         actors: Sequence[Node] = (),
         *,
         jobs: Sequence[Job[Any]] = (),
+        limits: Sequence[Limit] = (),
         on_job: Callable[[JobEvent], object] | None = None,
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         max_restarts: int = 5,
@@ -48,6 +52,9 @@ class App:
         for place, node in enumerate(self.actors):
             _check_actor(place, node)
         self.catalog = Catalog(_jobs(jobs))
+        if not len(self.catalog):
+            _refuse_singletons(self.actors)
+        self.limits = _limits(limits)
         self.on_job = _checked_hook(on_job)
         self.strategy = _member("strategy", strategy, Strategy)
         self.max_restarts = max_restarts
@@ -90,6 +97,17 @@ def _jobs(jobs: object) -> Sequence[Job[Any]]:
     return found
 
 
+def _limits(limits: object) -> tuple[Limit, ...]:
+    found: dict[str, Limit] = {}
+    for place, each in enumerate(_several("limits", limits, "Limit", Limit)):
+        if not isinstance(each, Limit):
+            raise ConfigError(f"App: limits[{place}] is {each!r}, which is no Limit: write Limit.window(…), say")
+        if each.name in found:
+            raise ConfigError(f"App: limits[{place}] is the second of name {each.name!r}: give each its own")
+        found[each.name] = each
+    return tuple(found.values())
+
+
 def _several(field: str, given: object, what: str, kind: type) -> list[Any]:
     """Return what an option lists; a single one is what people write by mistake."""
     if isinstance(given, kind):
@@ -106,6 +124,17 @@ def _check_actor(place: int, node: object) -> None:
         raise ConfigError(f"App: actors[{place}] is {node!r}, which is no actor: put it into jobs")
     name = getattr(node, "__name__", type(node).__name__)
     raise ConfigError(f"App: actors[{place}] is {node!r}: write Child({name.lower()!r}, {name}), or a Supervisor")
+
+
+def _refuse_singletons(nodes: Iterable[Node]) -> None:
+    for node in nodes:
+        if node.singleton is not None:
+            raise ConfigError(
+                f"App: child {node.name!r} has singleton={node.singleton!r}, and an app without jobs has no database "
+                "that could say on which host it runs: declare a job, or leave singleton out"
+            )
+        if isinstance(node, Supervisor):
+            _refuse_singletons(node.children)
 
 
 def _checked_hook(hook: T) -> T:

@@ -124,6 +124,21 @@ class EnqueueRefused(SupervisorError, ValueError):
     """A job that cannot be enqueued; the message names the field, the value and the remedy. Nothing was written."""
 
 
+class EnqueueLimited(EnqueueRefused):
+    """A limit, or the depth of its queue, forbids the enqueue now; nothing was written, and it may go well later.
+
+    `retry_after`: seconds after which it is worth another attempt. `limit` and `key`: what was used up, None for a
+    queue that is full.
+    """
+
+    def __init__(self, message: str, retry_after: float, limit: str | None = None, key: str | None = None) -> None:
+        super().__init__(message, retry_after, limit, key)  # all of them, so that the error can be pickled
+        self.message, self.retry_after, self.limit, self.key = message, retry_after, limit, key
+
+    def __str__(self) -> str:
+        return self.message
+
+
 class Stop(Exception):
     """Raised by an actor to end normally from any depth; its restart policy decides what follows."""
 

@@ -23,6 +23,7 @@ from supervisor.tree.clock import NEVER
 from supervisor.tree.mailbox import Injected
 from supervisor.tree.outcome import Crashed
 from supervisor.tree.runtime import Runtime
+from supervisor.tree.singletons import Singletons
 from supervisor.tree.supervisor import Supervisor
 from supervisor.tree.tree import Tree
 
@@ -170,7 +171,8 @@ def running(
     """Run a child or a whole tree for the length of a `with` block.
 
     Yields the child's `ref`, or the `Tree`. Raises StartFailed when it does not start, and at the
-    end of the block the error of a tree that gave up meanwhile. `seed` fixes the jitter.
+    end of the block the error of a tree that gave up meanwhile. `seed` fixes the jitter. Singletons run at once: no
+    other host is there.
     """
     if isinstance(node, Supervisor):
         return _running_tree(node, clock, log, seed)
@@ -188,6 +190,7 @@ async def _running_child(
 @asynccontextmanager
 async def _running_tree(root: Supervisor, clock: Clock | None, log: EventLog | None, seed: int) -> AsyncIterator[Tree]:
     runtime = Runtime(clock=clock, seed=seed)
+    runtime.singletons = Singletons(alone=True)
     if log is not None:
         runtime.subscribe(log)
     tree = Tree(root, runtime)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,7 +15,7 @@ import asyncpg
 
 from benchmarks.peers.contestants import OURS
 from benchmarks.peers.install import BENCH, command
-from benchmarks.processes import ROOT
+from benchmarks.processes import ROOT, family_cpu
 from supervisor.store.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ SETTINGS: Final = {
 """Durable: every commit is on the disk before anybody is told of it."""
 
 _LIMIT: Final = 300.0
-# Where /proc/<pid>/stat has what, after the name: the parent; the ticks of the process, and of its dead children.
-_PARENT, _FIRST, _REAPED, _LAST = 1, 11, 13, 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +73,9 @@ class Arena:
 
     async def round(self, contestant: Contestant, action: str, **order: object) -> Costs:
         """Let a contestant do one thing in a process of its own, and measure what the server did meanwhile."""
-        cpu, wal = self._cpu(), await self._wal()
+        cpu, wal = family_cpu(self._pid), await self._wal()
         said = self._play(contestant, action, {**contestant.order, **order})
-        return Costs(said, self._cpu() - cpu, await self._wal() - wal)
+        return Costs(said, family_cpu(self._pid) - cpu, await self._wal() - wal)
 
     def _play(self, contestant: Contestant, action: str, order: Mapping[str, object]) -> dict[str, float]:
         if contestant.runtime == OURS:
@@ -100,15 +97,6 @@ class Arena:
         lines = done.stdout.strip().splitlines()
         return cast("dict[str, float]", json.loads(lines[-1])) if lines else {}
 
-    def _cpu(self) -> float:
-        """Seconds of CPU of the server and of all its processes, past and present."""
-        own = _stat(self._pid)
-        living = [_stat(int(folder.name)) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-        ticks = sum(own[_FIRST:_LAST]) + sum(
-            sum(each[_FIRST:_REAPED]) for each in living if each and each[_PARENT] == self._pid
-        )
-        return ticks / os.sysconf("SC_CLK_TCK")
-
     async def _wal(self) -> float:
         text = await self._execute("postgres", "SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn")
         return float(str(text))
@@ -119,15 +107,6 @@ class Arena:
             return await connection.fetchval(statement)
         finally:
             await connection.close(timeout=10)
-
-
-def _stat(pid: int) -> list[int]:
-    """Read the numbers of a process; none if it is gone."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [0, *map(int, text.rpartition(")")[2].split()[1:])]
 
 
 @asynccontextmanager

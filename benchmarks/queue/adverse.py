@@ -19,7 +19,7 @@ DEAD: Final = 500_000
 HISTORY: Final = 10_000_000
 FUTURE: Final = 200_000
 
-_PAST: Final = """
+PAST: Final = """
 INSERT INTO supervisor.job_history (job_id, kind, queue, service, run_at, created_at, args, lock_version, claimed_by,
                                     claimed_at, deadline_at, status, finished_at)
 SELECT nextval('supervisor.job_ids'), 'noop', 'default', 'default', clock_timestamp(), clock_timestamp(),
@@ -27,7 +27,7 @@ SELECT nextval('supervisor.job_ids'), 'noop', 'default', 'default', clock_timest
        'completed', clock_timestamp()
 FROM generate_series(1, $1::integer)
 """
-_LATER: Final = """
+LATER: Final = """
 INSERT INTO supervisor.jobs_waiting (id, kind, queue, service, run_at, args, reason, due_at)
 SELECT nextval('supervisor.job_ids'), 'noop', 'default', 'default', clock_timestamp() + interval '1 day', '{}',
        'future', clock_timestamp() + interval '1 day'
@@ -107,8 +107,8 @@ def _aged(plan: Plan, server: Bench, most: int) -> tuple[Samples, Samples]:
     normal = [collected(lambda: server.run(_normal(server, most))) for _ in range(plan.runs)]
     plan.say("making history")
     server.run(server.empty())
-    server.run(server.value(_PAST, plan.size(HISTORY)))
-    server.run(server.value(_LATER, plan.size(FUTURE)))
+    server.run(server.value(PAST, plan.size(HISTORY)))
+    server.run(server.value(LATER, plan.size(FUTURE)))
     server.run(server.value("VACUUM ANALYZE"))
 
     async def aged() -> float:

@@ -44,7 +44,7 @@ def measure(plan: Plan) -> list[Row]:
     options = () if plan.scale == 1 else _QUICK
     elsewhere, same, exits, share, sessions = [], [], [], [], []
     with bench() as server, TemporaryDirectory() as folder:
-        with _worker(server, Path(folder, "first"), options):
+        with worker(server, Path(folder, "first"), options):
             pass  # its kind is known from now on
         for number in range(1, runs + 1):
             plan.say(f"kill -9: run {number} of {runs}")
@@ -52,7 +52,7 @@ def measure(plan: Plan) -> list[Row]:
             elsewhere.append(_again(server, Path(folder, f"other-{number}"), options, other_host=True))
             plan.say(f"idle: run {number} of {runs}")
             server.run(server.empty())
-            with _worker(server, Path(folder, f"idle-{number}"), options) as process:
+            with worker(server, Path(folder, f"idle-{number}"), options) as process:
                 time.sleep(plan.seconds(_SETTLE))
                 cpu, began = cpu_time(process.pid), time.monotonic()
                 time.sleep(plan.seconds(_IDLE))
@@ -72,26 +72,26 @@ def _again(server: Bench, folder: Path, options: Sequence[str], *, other_host: b
     """Kill a worker in the middle of its jobs; return the seconds until the first of them runs again."""
     server.run(server.empty())
     starts = folder / "starts"
-    with _worker(server, folder / "one", options, starts) as first:
+    with worker(server, folder / "one", options, starts) as first:
         rival = folder / "two"
         if not other_host:
             server.run(server.value(_ENQUEUE, JOBS))
             _wait_for(starts, JOBS)
             killed = _kill(first)
-            with _worker(server, folder / "one", options, starts, wait=False):
+            with worker(server, folder / "one", options, starts, wait=False):
                 return _wait_for(starts, JOBS + 1) - killed
         server.run(server.value(_ENQUEUE, JOBS))
         _wait_for(starts, JOBS)
-        with _worker(server, rival, options, starts):
+        with worker(server, rival, options, starts):
             killed = _kill(first)
             return _wait_for(starts, JOBS + 1) - killed
 
 
 @contextmanager
-def _worker(
+def worker(
     server: Bench, folder: Path, options: Sequence[str], starts: Path | None = None, *, wait: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker, ready to run jobs; another folder makes it another host."""
+    """Run a worker, ready to run jobs, with more options of `run`; another folder makes it another host."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SUPERVISOR_")}
@@ -101,7 +101,7 @@ def _worker(
         process = subprocess.Popen(  # noqa: S603 - our own interpreter
             [
                 *(sys.executable, "-m", "supervisor", "run", "--app", "benchmarks.queue.apps:app"),
-                *("--runtime-dir", str(folder), "--log-format", "json", *options),
+                *("--runtime-dir", str(folder), "--log-format", "json", "--http-port", "0", *options),
             ],
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -98,6 +98,21 @@ def show(
 
 
 @jobs.command(cls=Command)
+def why(
+    job: Annotated[int, typer.Argument(metavar="ID", help="The job.")],
+    *,
+    as_json: _Json = False,
+) -> None:
+    """Say why a job does not run.
+
+    Each switch, limit, time or lack of a worker that stands against it, and until when if that is known.
+    """
+    from supervisor.cli.why_view import show_why
+
+    show_why(job, as_json=as_json)
+
+
+@jobs.command(cls=Command)
 def retry(
     ids: _Ids = [],  # noqa: B006 - typer makes a new one
     *,

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from typer.main import get_command
 
+from supervisor.cli.audit import audit
 from supervisor.cli.enqueue import enqueue
 from supervisor.cli.help_page import Command, Group
 from supervisor.cli.jobs import jobs
+from supervisor.cli.kill_switch import kill_switch
+from supervisor.cli.kind import kind
+from supervisor.cli.limits import limits
 from supervisor.cli.migrate import migrate
+from supervisor.cli.mode import mode
 from supervisor.cli.queue import queue
 from supervisor.cli.run import Run, run
+from supervisor.cli.service import service
+from supervisor.cli.tenant import tenant
+from supervisor.cli.tokens import tokens
 from supervisor.cli.tree import tree
+from supervisor.cli.workers import workers
 from supervisor.errors import ConfigError
 from supervisor.process.exit_code import ExitCode
 
@@ -59,6 +68,15 @@ def _program() -> typer.Typer:
     program.command(cls=Command)(enqueue)
     program.add_typer(jobs, name="jobs")
     program.add_typer(queue, name="queue")
+    program.add_typer(kill_switch, name="kill-switch")
+    program.add_typer(mode, name="mode")
+    program.add_typer(service, name="service")
+    program.add_typer(tenant, name="tenant")
+    program.add_typer(kind, name="kind")
+    program.add_typer(limits, name="limits")
+    program.add_typer(audit, name="audit")
+    program.add_typer(tokens, name="tokens")
+    program.add_typer(workers, name="workers")
     return program
 
 

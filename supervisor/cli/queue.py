@@ -9,6 +9,8 @@ import typer
 from supervisor.cli import times
 from supervisor.cli.database_session import with_database
 from supervisor.cli.help_page import Command, Group
+from supervisor.cli.named_switch import add_switch
+from supervisor.cli.queue_settings import add_settings
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -25,7 +27,7 @@ _Json: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the answer
 WATCH_EVERY: Final = "2"
 """Seconds between two looks of `--watch` that does not say."""
 
-queue = typer.Typer(cls=Group, rich_markup_mode=None, no_args_is_help=True, help="Look at queues.")
+queue = typer.Typer(cls=Group, rich_markup_mode=None, no_args_is_help=True, help="Look at queues, pause or resume one.")
 
 
 class Watching(Command):
@@ -86,8 +88,9 @@ def health(
     """Say whether the queues are well.
 
     And if not, why and what to do. Looks at how much waits and for how long, at queues that no live
-    worker takes from, silent workers, failures within the last hour, jobs that wait for a person, jobs that a worker
-    died with, and switches. Exit codes: 0 healthy, 1 warning, 2 critical; 69 the database is out of reach.
+    worker takes from or that take no more, silent workers, failures within the last hour, jobs that wait for a person,
+    jobs that a worker died with, slow jobs, switches, and what makes the database suffer. Exit codes: 0 healthy,
+    1 warning, 2 critical; 69 the database is out of reach.
     """
     from supervisor.cli.queue_view import show_health
     from supervisor.config import load
@@ -100,6 +103,10 @@ def health(
     raise typer.Exit(int(judgement.level))
 
 
+add_switch(queue, "queue", "pause", "resume")
+add_settings(queue)
+
+
 async def _stats(session: DatabaseSession) -> tuple[list[QueueStats], datetime]:
     from supervisor.store import job_listing, queues
 
@@ -107,12 +114,16 @@ async def _stats(session: DatabaseSession) -> tuple[list[QueueStats], datetime]:
 
 
 async def _facts(session: DatabaseSession) -> tuple[Facts, datetime]:
+    from supervisor.jobs.pressure import Reading
     from supervisor.jobs.queue_health import Facts
-    from supervisor.store import job_listing, queue_facts, queues, workers
+    from supervisor.store import figures, job_listing, queue_facts, queues, workers
 
     link = session.link
     holders = [held.worker for held in await workers.find_held(link, within=job_listing.LONG)]
     facts = Facts(
+        full=figures.full(await figures.queues(link)),
+        slow=len(await figures.slow_jobs(link)),
+        database=Reading(*await figures.database_facts(link)),
         queues=await queues.stats(link, within=job_listing.LONG),
         workers=await queue_facts.live_workers(link),
         switches=await queue_facts.switches(link),

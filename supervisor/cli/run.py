@@ -96,6 +96,13 @@ def run(
             "--quarantine/--no-quarantine", help="Run jobs that a process died with in one of their own [on]."
         ),
     ] = None,
+    singleton: Annotated[
+        _Text, typer.Option(metavar="NAME", help="Work only while no other process with this name does.")
+    ] = None,
+    singleton_wait: Annotated[
+        _Switch,
+        typer.Option("--singleton-wait/--no-singleton-wait", help="Stand by until then, or leave with code 69 [on]."),
+    ] = None,
     history_days: Annotated[_Text, typer.Option(metavar="DAYS", help="Keep ended jobs so long [14].")] = None,
     shutdown_timeout: Annotated[
         _Text, typer.Option(metavar="SECONDS", help="All the time that a shutdown may take [60].")

@@ -22,6 +22,7 @@ _COLOURS: Final = {
     "running": "green",
     "starting": "yellow",
     "backoff": "yellow",
+    "standby": "cyan",
     "draining": "yellow",
     "cancelling": "bold yellow",
     "killing": "bold red",

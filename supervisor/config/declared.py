@@ -79,6 +79,26 @@ class Config(SettingsTable):
     quarantine: Annotated[bool, Setting("run jobs that a process died with in a process of their own")] = True
     history_days: Annotated[int, Setting("how many days of ended jobs are kept", ge=1, le=36_600)] = 14
 
+    singleton: Annotated[
+        str | None,
+        Setting("of all processes with this name only one works", pattern=forms.SINGLETON, form=forms.SINGLETON_FORM),
+    ] = None
+    singleton_wait: Annotated[bool, Setting("stand by for the place of another; off: leave with exit code 69")] = True
+
+    http: Annotated[bool, Setting("answer HTTP")] = True
+    http_host: Annotated[
+        str, Setting("the address to answer HTTP at", pattern=forms.HTTP_HOST, form=forms.HTTP_HOST_FORM)
+    ] = "127.0.0.1"
+    http_port: Annotated[int, Setting("its port; 0 means any that is free", ge=0, le=65_535)] = 8420
+    http_tokens: Annotated[bool, Setting("ask for tokens on the loopback address too")] = False
+    http_hosts: Annotated[
+        tuple[str, ...],
+        Setting("further names to answer to", pattern=forms.HTTP_HOST, form=forms.HTTP_HOST_FORM),
+    ] = ()
+    http_rate: Annotated[
+        float, Setting("requests a second of one token or address; 0 means no limit", ge=0, le=1e6)
+    ] = 1000.0
+
     database_url: Annotated[
         Secret | None,
         Setting(

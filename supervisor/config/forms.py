@@ -10,6 +10,12 @@ APP_FORM: Final = "module:attribute, as in shop:app"
 NAME: Final = "[a-z0-9-]{1,32}"
 NAME_FORM: Final = "1 to 32 of a-z, 0-9 and -"
 
+HTTP_HOST: Final = r"[0-9A-Za-z.:-]{1,253}"
+HTTP_HOST_FORM: Final = "a name or an address, without a port"
+
+SINGLETON: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+SINGLETON_FORM: Final = "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+
 QUEUE: Final = r"\S{1,128}"
 QUEUE_FORM: Final = "the name of a queue"
 

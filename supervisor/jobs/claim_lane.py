@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import math
 from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
+from supervisor.store import jobs
 from supervisor.store.job_rows import Cursor
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from supervisor.store.job_rows import ClaimedJob
+    from supervisor.store.link import Link
 
 RESCAN: Final = 0.25
 """Seconds between two claims from the start while there is more than can be claimed."""
@@ -31,15 +33,33 @@ LONGEST: Final = 5.0
 _FIXED: Final = 20
 """How many rows take as long as a claim of none."""
 
-_place: Final = itemgetter(12, 13, 0)  # priority, run_at, id
+place: Final = itemgetter(12, 13, 0)
+"""The priority, run_at and id of a claimed job: where it stood in its queue."""
+
+
+class Lane(Protocol):
+    """Jobs of one queue that are claimed together. Times are readings of one clock, in seconds.
+
+    threaded: its jobs need a thread each. dry: the last claim, at `looked`, left nothing there as far as it could see.
+    again_at: when to ask again even so, if nothing else happens; infinity: when the worker polls.
+    """
+
+    queue: str
+    threaded: bool
+    dry: bool
+    looked: float
+    again_at: float
+
+    def hint(self) -> None:
+        """There may be jobs that the lane knows nothing of."""
+
+    async def claim(self, link: Link, worker: int, room: int, clock: Callable[[], float]) -> list[ClaimedJob]:
+        """Claim up to `room` jobs. Raises LeaseLost, DatabaseUnavailable."""
+        ...
 
 
 class ClaimLane:
-    """One queue, and the kinds that are claimed from it together. Times are readings of one clock.
-
-    threaded: its jobs need a thread each. dry: the last claim, at `looked`, left nothing there as far as it
-    could see.
-    """
+    """The jobs without a tenant in one queue, and the kinds that are claimed from it together; a Lane."""
 
     __slots__ = (
         "_cursor",
@@ -47,6 +67,7 @@ class ClaimLane:
         "_from_start",
         "_rescan_at",
         "_usual",
+        "again_at",
         "dry",
         "kinds",
         "looked",
@@ -59,10 +80,18 @@ class ClaimLane:
         self.kinds = kinds
         self.threaded = threaded
         self.dry = False
+        self.again_at = math.inf
         self._cursor: Cursor | None = None
         self._from_start = True
         self._usual: float | None = None  # seconds for each row behind the cursor
         self._earliest = self._rescan_at = self.looked = -math.inf
+
+    async def claim(self, link: Link, worker: int, room: int, clock: Callable[[], float]) -> list[ClaimedJob]:
+        """Claim up to `room` jobs. Raises LeaseLost, DatabaseUnavailable."""
+        sent = clock()
+        rows = await jobs.claim(link, worker, self.queue, self.kinds, room, self.next(sent))
+        self.claimed(rows, room, sent, clock())
+        return rows
 
     def next(self, now: float) -> Cursor | None:
         """Return the cursor for a claim that is sent now; None: from the start."""
@@ -87,7 +116,7 @@ class ClaimLane:
             each = (now - sent) / weight
             self._usual = each if self._usual is None else self._usual + (each - self._usual) / 8
         if rows:
-            last = Cursor(*max(map(_place, rows)))
+            last = Cursor(*max(map(place, rows)))
             # From the start there may be more right behind these; a short answer has shown that there is not.
             self._cursor = last if self._cursor is None or not short else max(last, self._cursor)
         if short and not self._from_start:

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 from supervisor.errors import ConfigError, DatabaseUnavailable, NotRunning
 from supervisor.jobs import limits
 from supervisor.jobs.enqueue_path import through
-from supervisor.store import jobs
+from supervisor.store import control, jobs
 from supervisor.store.database import Database
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import TracebackType
 
+    from supervisor.store.control_rows import SafetyCheck
     from supervisor.store.job_rows import JobStatus, JobView, RetriedJob
     from supervisor.store.link import Link
 
@@ -108,6 +109,33 @@ class ClientSession:
         """Let a job run again that failed or was ended, under its id; one that waits for its time runs at once."""
         (found,) = await self._do(lambda link, within: jobs.retry(link, [job_id], within=within))
         return found
+
+    async def safety_check(  # noqa: PLR0913 - the properties of the work, all by keyword
+        self,
+        *,
+        service: str | None = None,
+        tenant: str | None = None,
+        requires_changes: bool = True,
+        queue: str | None = None,
+        kind: str | None = None,
+        essential: bool = False,
+    ) -> SafetyCheck:
+        """Ask whether such work may be done now, whoever does it: the question that each claim of a job asks.
+
+        None: it belongs to no service, tenant, queue or kind. Raises DatabaseUnavailable.
+        """
+        return await self._do(
+            lambda link, within: control.safety_check(
+                link,
+                service,
+                tenant,
+                requires_changes=requires_changes,
+                queue=queue,
+                kind=kind,
+                essential=essential,
+                within=within,
+            )
+        )
 
     async def _do(self, work: Callable[[Link, float], Awaitable[T]]) -> T:
         self._check_open()

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
+    from supervisor.jobs.limited import Spend
     from supervisor.jobs.sync_context import SyncContext
+    from supervisor.store.control_rows import SafetyCheck
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -140,6 +142,37 @@ class JobContext(ABC):
     @abstractmethod
     async def progress(self, done: int, total: int | None = None) -> None:
         """Tell people how far the job is. Cheap: of what is said within a second, the last is written."""
+
+    @abstractmethod
+    async def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        """Ask whether such work may go on now, before something that cannot be undone.
+
+        It is the question that was asked when the job was claimed: of the kill switch, the mode, and the job's kind,
+        queue, service and tenant. service, tenant, requires_changes: other than the job's own. Raises LeaseLost,
+        DatabaseUnavailable.
+        """
+
+    @abstractmethod
+    async def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        """Take `amount` of a limit of place `call`, for good; a retried job does not take it again.
+
+        key: whose share; by default that of what the limit counts by. name: by which the next run of the job knows it;
+        by default the order in which a handler, or a step of it, asks. A window and a rate count each run's calls.
+        Raises LimitReached if there is not so much left: let it pass, and the job runs again when there may be, at no
+        cost of an attempt. Raises ConfigError for a limit that is not there, LeaseLost, DatabaseUnavailable.
+        """
+
+    @abstractmethod
+    def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> AbstractAsyncContextManager[Spend]:
+        """Reserve `estimate` of a quota or budget for a block, which settles what it has cost: `spend.settle(actual)`.
+
+        A block that does not say has cost the estimate; one that fails and does not say, nothing. After a crash the
+        reservation comes back by itself. Enters as `spend`, and raises the same.
+        """
 
     @property
     def sync(self) -> SyncContext:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from supervisor.errors import DatabaseUnavailable, EnqueueRefused, InvalidPayload, StatementRefused
+from supervisor.errors import DatabaseUnavailable, EnqueueLimited, EnqueueRefused, InvalidPayload, StatementRefused
 
 WRONG_VALUE = "22023"
 """The SQLSTATE with which our functions refuse a job."""
@@ -46,6 +46,8 @@ def of_many(error: Exception, extent: Extent) -> Exception:
             return DatabaseUnavailable(f"{error}; {told}", unknown=error.unknown)
         case InvalidPayload(kind=kind, path=path, reason=reason, remedy=remedy):
             return InvalidPayload(kind, path, reason, f"{remedy}; {told}")
+        case EnqueueLimited(retry_after=seconds, limit=limit, key=key):
+            return EnqueueLimited(f"{error}; {told}", seconds, limit, key)
         case EnqueueRefused():
             return EnqueueRefused(f"{error}; {told}")
         case StatementRefused(sqlstate=state) if state == WRONG_VALUE:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from supervisor.errors import DatabaseUnavailable, StatementRefused
 from supervisor.jobs.enqueue_failure import WRONG_VALUE
+from supervisor.store.failures import NO_PERMIT, no_permit
 from supervisor.store.schema_name import DEFAULT_SCHEMA, in_schema
 
 if TYPE_CHECKING:
@@ -45,20 +46,6 @@ async def through(database: Database, within: float, work: Callable[[Link, float
             return done
 
 
-class OnLink:
-    """A link whose every statement has the same number of seconds."""
-
-    __slots__ = ("_link", "_within")
-
-    def __init__(self, link: Link, within: float) -> None:
-        self._link = link
-        self._within = within
-
-    async def fetch(self, query: str, /, *args: object) -> Sequence[Row]:
-        """Run a query and return all rows."""
-        return await self._link.fetch(query, *args, within=self._within)
-
-
 class OnConnection:
     """The connection of a caller's own transaction; errors of the database stay those of its driver."""
 
@@ -89,10 +76,14 @@ class OnConnection:
 
 
 def _refusal(error: Exception, within: float) -> SupervisorError | None:
-    """Return our error for the two of the driver that say something about the job; the others are the caller's."""
+    """Return our error for those of the driver that say something about the job; the others are the caller's."""
     if isinstance(error, TimeoutError):
         return DatabaseUnavailable(f"no answer within {within:g} s on the connection given as conn", unknown=True)
     if getattr(error, "sqlstate", None) == WRONG_VALUE:
         # The message alone: the detail may quote a row.
         return StatementRefused(WRONG_VALUE, getattr(error, "message", "it is wrong"), getattr(error, "hint", None))
+    if getattr(error, "sqlstate", None) in NO_PERMIT:
+        return no_permit(
+            getattr(error, "message", "not now"), getattr(error, "hint", None), getattr(error, "detail", None)
+        )
     return None

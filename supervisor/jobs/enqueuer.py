@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 from supervisor.errors import DatabaseUnavailable, EnqueueRefused, StatementRefused
 from supervisor.jobs.bulk import CHUNK
 from supervisor.jobs.enqueue_failure import Extent, of_many, of_one
-from supervisor.jobs.enqueue_path import OnConnection, OnLink, through
+from supervisor.jobs.enqueue_path import OnConnection, through
 from supervisor.jobs.enqueue_target import kind_of, unknown_kind
 from supervisor.jobs.enqueued import Enqueued, EnqueuedMany
 from supervisor.store import enqueue, enqueue_copy, kinds
+from supervisor.store.enqueue import OnLink
 from supervisor.store.link import Link
 from supervisor.telemetry.job_spans import sending, trace_parent
 

@@ -119,6 +119,42 @@ class HandlerAbandoned(JobEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class JobSlow(JobEvent):
+    """It has been running for `seconds`, much longer than its kind usually does; said once for each run.
+
+    `expected` is twice the 95th percentile of its kind, in seconds, and a second at least.
+    """
+
+    log_level: ClassVar[int] = logging.WARNING
+
+    seconds: float
+    expected: float
+
+
+@dataclass(frozen=True, slots=True)
+class JobsEscalated(Event):
+    """Jobs of a queue that had waited for too long have risen by a step."""
+
+    queue: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class PressureRose(Event):
+    """The database suffers, for `causes`: what can wait is asked of it `factor` times as seldom."""
+
+    log_level: ClassVar[int] = logging.WARNING
+
+    factor: float
+    causes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PressureEased(Event):
+    """The database is well again."""
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseLost(Event):
     """The database cannot be reached, for `reason`; said once for each outage."""
 
@@ -172,6 +208,14 @@ class JobsRecovered(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class JobsParked(Event):
+    """Jobs that a switch or a gate stops were moved out of the way, and others that it stops no more came back."""
+
+    parked: int
+    returned: int
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineStarted(Event):
     """A process of its own runs the jobs that were lost with a worker before."""
 
@@ -184,3 +228,36 @@ class QuarantineEnded(Event):
 
     pid: int
     code: int
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchFound(Event):
+    """This process has started while a switch is off, or the mode is not normal: set by `actor` for `reason`."""
+
+    log_level: ClassVar[int] = logging.WARNING
+
+    scope: str
+    name: str | None
+    value: bool | str
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchChanged(Event):
+    """A switch was changed, which every process tells: True stops its scope, the mode is a text.
+
+    scope: kill_switch, mode, service, tenant, queue or kind. seconds: for how long it was what it was before, if that
+    was not as usual; after a kill switch so long nothing started. epoch: with which it is in force.
+    """
+
+    log_level: ClassVar[int] = logging.WARNING
+
+    scope: str
+    name: str | None
+    before: bool | str
+    after: bool | str
+    actor: str
+    reason: str
+    epoch: int
+    seconds: float | None

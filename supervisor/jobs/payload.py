@@ -27,6 +27,7 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _EXPONENT: Final = re.compile(rb"\de[+\d]")
 _NOT_BRACKETS: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_QUOTED: Final = re.compile(r"Invalid (?:enum )?value ")
 _PLACE: Final = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
 
 
@@ -67,14 +68,14 @@ class Payload(Generic[A]):
             return self._encode_nothing(args)
         try:
             data = _write(args)
-        except Exception as error:  # a hostile property may raise anything: nothing of it is stored
-            raise self._explained(args, error) from error
+        except Exception as error:  # noqa: BLE001 - a hostile property may raise anything: nothing of it is stored
+            raise self._explained(args, error) from _cause(error)
         self._check_text(args, data)
         text = data.decode()
         try:
             back = self._decode(_through_jsonb(data) if self._shape.loose and _EXPONENT.search(data) else text)
-        except Exception as error:  # the same, for code that a class runs when it is made
-            raise self._explained(args, error) from error
+        except Exception as error:  # noqa: BLE001 - the same, for code that a class runs when it is made
+            raise self._explained(args, error) from _cause(error)
         if back != args or self._shape.blind:
             problem = find(args, back)
             if problem is not None:
@@ -85,11 +86,11 @@ class Payload(Generic[A]):
         """Read and validate arguments as the database gives them; InvalidPayload if the handler cannot take them."""
         try:
             args = self._decode(text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the same
             path, reason = _place(error)
             raise InvalidPayload(
                 self.kind, path, reason, "correct the arguments, or the type that the handler declares"
-            ) from error
+            ) from _cause(error)
         return cast("A", None) if isinstance(args, Empty) else args
 
     def _encode_nothing(self, args: A) -> str:
@@ -138,8 +139,15 @@ def _as_numeric(text: str) -> int | float:
     return int(Decimal(text)) if "e" in text and "e-" not in text else float(text)
 
 
+def _cause(error: Exception) -> BaseException | None:
+    """Return what to chain: what msgspec itself says has been told, and may quote a value, which may be a secret."""
+    return error.__cause__ if isinstance(error, msgspec.ValidationError) else error
+
+
 def _place(error: Exception) -> tuple[str, str]:
-    """Split the message of a failed decoding into the path and the reason."""
+    """Split the message of a failed decoding into the path and the reason, without the value."""
     reason = str(error) or type(error).__name__
     found = _PLACE.search(reason)
-    return (f"args{found[1]}", reason[: found.start()]) if found else ("args", reason)
+    path, reason = (f"args{found[1]}", reason[: found.start()]) if found else ("args", reason)
+    is_quoted = error.__cause__ is None and _QUOTED.match(reason) is not None
+    return path, "the value is none of those that are declared" if is_quoted else reason

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
+
+from supervisor.jobs.pressure import Cause, Pressure, Reading
 
 if TYPE_CHECKING:
     from supervisor.store.queue_facts import Switches, WorkerFacts
@@ -50,12 +53,19 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was counted. `workers` are those not known to be over; `holders` those that hold what they cannot finish."""
+    """What was counted. `workers` are those not known to be over; `holders` those that hold what they cannot finish.
+
+    full: the depth of each queue that takes no more, and the most that it takes. slow: how many runs take much longer
+    than their kind usually does. database: what makes the database suffer, if anything.
+    """
 
     queues: Sequence[QueueStats]
     workers: Sequence[WorkerFacts]
     switches: Switches
     holders: Sequence[int] = ()
+    full: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    slow: int = 0
+    database: Reading = field(default_factory=Reading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +95,16 @@ def _switches(facts: Facts, _limits: Limits) -> Iterator[Finding]:
             "switches",
             None,
             "the kill switch is on: no job starts anywhere",
-            "switch it off when it is safe",
+            f"when it is safe: {PROGRAM} kill-switch deactivate --reason …",
         )
     if switches.mode != "normal":
-        yield Finding(
-            Level.WARNING, "switches", None, f"the mode is {switches.mode}: not every job may start", "set mode normal"
-        )
+        problem = f"the mode is {switches.mode}: not every job may start"
+        advice = f"when it is safe: {PROGRAM} mode set normal --reason …"
+        yield Finding(Level.WARNING, "switches", None, problem, advice)
     for row in facts.queues:
         if row.queue in switches.off_queues and row.ready:
-            yield Finding(
-                Level.WARNING, "switches", row.queue, f"is paused; jobs waiting in it: {row.ready}", "resume the queue"
-            )
+            advice = f"{PROGRAM} queue resume {shlex.quote(row.queue)} --reason …"
+            yield Finding(Level.WARNING, "switches", row.queue, f"is paused; jobs waiting in it: {row.ready}", advice)
 
 
 def _depth(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -202,7 +211,62 @@ def _blocked(facts: Facts, _limits: Limits) -> Iterator[Finding]:
             )
 
 
-_CHECKS: Final[Sequence[_Check]] = (_switches, _workers, _leases, _age, _depth, _failures, _blocked, _suspects)
+def _full(facts: Facts, _limits: Limits) -> Iterator[Finding]:
+    for queue, (depth, most) in facts.full.items():
+        yield Finding(
+            Level.CRITICAL,
+            "full",
+            queue,
+            f"takes no more: jobs waiting {depth}, at most {most}",
+            f"start more workers, or raise it: {PROGRAM} queue set {queue} --max-depth",
+        )
+
+
+def _slow(facts: Facts, _limits: Limits) -> Iterator[Finding]:
+    if facts.slow:
+        yield Finding(
+            Level.WARNING,
+            "slow",
+            None,
+            f"jobs that run for more than twice what their kind usually takes: {facts.slow}",
+            f"look at them: {PROGRAM} queue slow",
+        )
+
+
+def _database(facts: Facts, _limits: Limits) -> Iterator[Finding]:
+    reading, suffers = facts.database, Pressure()
+    suffers.judge(reading)
+    if Cause.OLD_SNAPSHOT in suffers.causes:
+        yield Finding(
+            Level.WARNING,
+            "database",
+            None,
+            f"a transaction open for {_span(reading.oldest_snapshot)} keeps {reading.dead_rows:.0f} dead rows",
+            "end it; pg_stat_activity shows it, ordered by xact_start",
+        )
+    if Cause.DEAD_ROWS in suffers.causes:
+        yield Finding(
+            Level.WARNING,
+            "database",
+            None,
+            f"autovacuum does not keep up: dead rows in the table of jobs {reading.dead_rows:.0f}",
+            "see that autovacuum is on and not held up: pg_stat_progress_vacuum",
+        )
+
+
+_CHECKS: Final[Sequence[_Check]] = (
+    _switches,
+    _workers,
+    _leases,
+    _full,
+    _age,
+    _depth,
+    _failures,
+    _blocked,
+    _suspects,
+    _slow,
+    _database,
+)
 
 
 _TAKE_MORE: Final = "start more workers, or give urgent jobs a better priority or a queue of their own"

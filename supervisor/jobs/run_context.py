@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from supervisor.errors import ConfigError, LeaseLost
-from supervisor.jobs import limits
+from supervisor.jobs import limited, limits
 from supervisor.jobs.context import JobContext, idempotency_key
 from supervisor.jobs.outcomes import Cancelled
 from supervisor.jobs.own_transaction import own_transaction
 from supervisor.jobs.step_book import StepBook
 from supervisor.jobs.sync_context import SyncContext
-from supervisor.store import jobs
+from supervisor.store import control, jobs
 from supervisor.store.steps import Progress
 
 if TYPE_CHECKING:
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from supervisor.jobs.context import Connection, StepMode
     from supervisor.jobs.handler_tasks import HandlerTasks
     from supervisor.jobs.job import Job
+    from supervisor.jobs.limited import Spend
     from supervisor.jobs.threads import ThreadRun
+    from supervisor.store.control_rows import SafetyCheck
     from supervisor.store.job_rows import ClaimedJob
     from supervisor.telemetry.run_spans import JobSpan
 
@@ -39,6 +41,7 @@ class Run(JobContext):
     """
 
     __slots__ = (
+        "_charges",
         "_deadline",
         "book",
         "cancelled",
@@ -56,6 +59,8 @@ class Run(JobContext):
         "tasks",
         "thread",
     )
+
+    _charges: limited.Charges
 
     def __init__(self, tasks: HandlerTasks, row: ClaimedJob, job: Job[object], sent: float, due: float) -> None:
         self.tasks = tasks
@@ -140,6 +145,43 @@ class Run(JobContext):
         self.check_open()
         self.tasks.steps.report(Progress(self.id, self.lock_version, done, total))
         _ = self.steps  # a run with a book deletes what is on record of it when it completes
+
+    async def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        """See JobContext."""
+        self.check_open()
+        async with self.tasks.connection(self) as link:
+            answer = await control.safety_check(
+                link,
+                self.job.service if service is None else service,
+                self.tenant if tenant is None else tenant,
+                requires_changes=self.job.changes if requires_changes is None else requires_changes,
+                queue=self.row.queue,
+                kind=self.row.kind,
+                essential=self.job.essential,
+            )
+        self.check()
+        return answer
+
+    async def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        """See JobContext."""
+        await limited.spend(self, limit, amount, key=key, name=name or self.charges.name(limit))
+
+    def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> AbstractAsyncContextManager[Spend]:
+        """See JobContext."""
+        return limited.budget(self, limit, estimate, key=key, name=name or self.charges.name(limit))
+
+    @property
+    def charges(self) -> limited.Charges:
+        """What this run has spent, from the first time that somebody asks: most never do."""
+        try:
+            return self._charges
+        except AttributeError:
+            self._charges = limited.Charges()
+            return self._charges
 
     @property
     def steps(self) -> StepBook:

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from supervisor.errors import ConfigError, StepMismatch, StepUnresolved
+from supervisor.jobs.limited import in_step
 from supervisor.jobs.own_transaction import fenced
 from supervisor.jobs.step_result import checked, decode, encode
 from supervisor.store import steps
@@ -55,7 +56,7 @@ class StepBook:
         if known is not None:
             return decode(self._run.row.kind, name, known, result)
         try:
-            with step_span(self._run.span, name):
+            with step_span(self._run.span, name), in_step(name):
                 value = await fn(*args)
             text = encode(self._run.row.kind, name, value, result)
             await self.end(name, text)
@@ -155,7 +156,7 @@ class StepBook:
 
         try:
             async with fenced(run, record, recorded) as connection:
-                with step_span(run.span, name):
+                with step_span(run.span, name), in_step(name):
                     value = await fn(connection, *args)
                 text = encode(run.row.kind, name, value, result)
         except BaseException:

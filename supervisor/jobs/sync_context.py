@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, TypeVar, TypeVarTuple
 
 from supervisor.errors import ConfigError
+from supervisor.jobs import limited
 from supervisor.jobs.step_result import checked, decode, encode
 from supervisor.telemetry.job_spans import step_span
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from supervisor.jobs.run_context import Run
     from supervisor.jobs.threads import ThreadRun
+    from supervisor.store.control_rows import SafetyCheck
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -50,7 +53,7 @@ class SyncContext:
         known = thread.call(self._loop, lambda: run.steps.begin(name, mode))
         if known is None:
             try:
-                with step_span(run.span, name):
+                with step_span(run.span, name), limited.in_step(name):
                     value = fn(*args)
                 text = encode(kind, name, value, result)
                 thread.call(self._loop, lambda: run.steps.end(name, text))
@@ -68,6 +71,41 @@ class SyncContext:
     def progress(self, done: int, total: int | None = None) -> None:
         """See JobContext.progress."""
         self._thread().call(self._loop, lambda: self._run.progress(done, total))
+
+    def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        """See JobContext.safety_check."""
+        return self._thread().call(
+            self._loop,
+            lambda: self._run.safety_check(service=service, tenant=tenant, requires_changes=requires_changes),
+        )
+
+    def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        """See JobContext.spend."""
+        named = name or self._run.charges.name(limit)
+        self._thread().call(self._loop, lambda: limited.spend(self._run, limit, amount, key=key, name=named))
+
+    @contextmanager
+    def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> Iterator[limited.Spend]:
+        """See JobContext.budget."""
+        run, thread = self._run, self._thread()
+        found = limited.Spend(limited.checked_amount("ctx.sync.budget", "estimate", estimate))
+        named = name or run.charges.name(limit)
+        grant = thread.call(
+            self._loop, lambda: limited.take(run, limit, found.amount, key=key, name=named, at_once=False)
+        )
+        try:
+            yield found
+        except BaseException:
+            if found.actual is None:
+                thread.call(self._loop, lambda: limited.give_back(run, grant))
+            else:
+                thread.call(self._loop, lambda: limited.settle(run, limit, grant, found))
+            raise
+        thread.call(self._loop, lambda: limited.settle(run, limit, grant, found))
 
     @property
     def is_cancelled(self) -> bool:

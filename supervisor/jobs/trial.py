@@ -36,6 +36,7 @@ class JobRun:
 
     decision: what becomes of the job; `decision.action` says it in a word. error: what the handler raised. steps: the
     result of each finished step, by name. progress: the last `(done, total)` that was reported. attempt: its number.
+    spent: how much of each limit.
     """
 
     decision: Decision
@@ -44,6 +45,7 @@ class JobRun:
     progress: tuple[int, int | None] | None
     attempt: int
     recorded: tuple[RecordedStep, ...] = field(repr=False)
+    spent: Mapping[str, float] = field(default_factory=dict)
 
 
 @overload
@@ -115,6 +117,7 @@ async def run_job(  # noqa: PLR0913 - each is one property of the run, all by ke
         context.reported,
         number,
         tuple(rows),
+        context.spent,
     )
 
 

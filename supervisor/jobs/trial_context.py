@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from supervisor.errors import ConfigError, LeaseLost
 from supervisor.jobs import limits
 from supervisor.jobs.context import JobContext
+from supervisor.jobs.limited import Spend, checked_amount
 from supervisor.jobs.step_book import StepBook
 from supervisor.jobs.step_result import checked, decode, encode
 from supervisor.jobs.sync_context import SyncContext
+from supervisor.store.control_rows import ALL_ON
 from supervisor.store.steps import RecordedStep
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from supervisor.jobs.context import Connection, StepMode
     from supervisor.jobs.run_context import Run
+    from supervisor.store.control_rows import SafetyCheck
 
 R = TypeVar("R")
 
@@ -66,8 +69,8 @@ class TrialBook(StepBook):
 class TrialContext(JobContext):
     """The context, which is also the run as its book sees it.
 
-    book: its steps. reported: the last progress. is_settled: a transaction has completed the job. is_over: the handler
-    has ended. mistake: what the test forgot.
+    book: its steps. reported: the last progress. spent: of each limit. is_settled: a transaction has completed the job.
+    is_over: the handler has ended. mistake: what the test forgot.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - see run_job
@@ -88,6 +91,7 @@ class TrialContext(JobContext):
         self.limit = asyncio.timeout(timeout)
         self.loop = asyncio.get_running_loop()
         self.reported: tuple[int, int | None] | None = None
+        self.spent: dict[str, float] = {}
         self.in_transaction = self.is_over = self.is_settled = False
         self.mistake: ConfigError | None = None
         self.book = TrialBook(self, recorded)
@@ -160,6 +164,30 @@ class TrialContext(JobContext):
         self.check_open()
         self.reported = (done, total)
 
+    async def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        """See JobContext; in a test there is always enough."""
+        _ = key, name
+        self.check_open()
+        self.spent[limit] = self.spent.get(limit, 0.0) + checked_amount("ctx.spend", "amount", amount)
+
+    @asynccontextmanager
+    async def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> AsyncIterator[Spend]:
+        """See JobContext; in a test there is always enough."""
+        _ = key, name
+        self.check_open()
+        with spending(self.spent, limit, estimate) as found:
+            yield found
+
+    async def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        """See JobContext; in a test nothing is off."""
+        _ = service, tenant, requires_changes
+        self.check_open()
+        return ALL_ON
+
     def check(self) -> None:
         """Raise LeaseLost once the run is over."""
         if self.is_over or self.is_settled:
@@ -182,6 +210,18 @@ class TrialContext(JobContext):
             if begin is not None:
                 await stack.enter_async_context(begin())
             yield self._conn
+
+
+@contextmanager
+def spending(spent: dict[str, float], limit: str, estimate: float) -> Iterator[Spend]:
+    """Count what a block has cost: what it says, or the estimate, or nothing if it fails and does not say."""
+    found = Spend(checked_amount("ctx.budget", "estimate", estimate))
+    cost = 0.0
+    try:
+        yield found
+        cost = found.amount
+    finally:
+        spent[limit] = spent.get(limit, 0.0) + (cost if found.actual is None else found.actual)
 
 
 class _TrialSync(SyncContext):
@@ -222,6 +262,27 @@ class _TrialSync(SyncContext):
     def progress(self, done: int, total: int | None = None) -> None:
         """See JobContext.progress."""
         self._on_loop(self._trial.progress(done, total))
+
+    def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        """See JobContext.spend."""
+        self._on_loop(self._trial.spend(limit, amount, key=key, name=name))
+
+    @contextmanager
+    def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> Iterator[Spend]:
+        """See JobContext.budget."""
+        _ = key, name
+        with spending(self._trial.spent, limit, estimate) as found:
+            yield found
+
+    def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        """See JobContext.safety_check."""
+        return self._on_loop(
+            self._trial.safety_check(service=service, tenant=tenant, requires_changes=requires_changes)
+        )
 
     @property
     def is_cancelled(self) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from supervisor.errors import DatabaseUnavailable, StatementRefused
 from supervisor.store.link import WITHIN, connect
 from supervisor.store.outage import Outage
-from supervisor.store.pool import Pool
+from supervisor.store.pool import Pool, PoolUse
 from supervisor.store.schema_name import DEFAULT_SCHEMA, check_schema
 
 if TYPE_CHECKING:
@@ -78,6 +78,11 @@ class Database:
         if self._pool is None:
             raise DatabaseUnavailable("the connections to the database are not open")
         return self._pool.lend(within)
+
+    @property
+    def use(self) -> PoolUse:
+        """How the pool is used now; may be read from any thread."""
+        return PoolUse(0, 0, 0, self._most) if self._pool is None else self._pool.use
 
     async def dedicated(self, purpose: str, *, direct: bool = False, within: float = WITHIN) -> Link:
         """Open a link of one's own, on whatever event loop runs here; who asked for it closes it.

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from supervisor.store.link import Link
+
 # A kind that nobody offered gives no row, and not the function's error, which would end the caller's transaction.
 # JSON goes as text: a connection that was taught to turn jsonb into objects would quote it again. What is due
 # already is due now: behind what waits since before, where those who claim look next.
@@ -57,6 +59,20 @@ class Fetches(Protocol):
 
     async def fetch(self, query: str, /, *args: object) -> Sequence[Row]:
         """Run a query and return all rows."""
+
+
+class OnLink:
+    """A link whose every statement has the same number of seconds."""
+
+    __slots__ = ("_link", "_within")
+
+    def __init__(self, link: Link, within: float) -> None:
+        self._link = link
+        self._within = within
+
+    async def fetch(self, query: str, /, *args: object) -> Sequence[Row]:
+        """Run a query and return all rows."""
+        return await self._link.fetch(query, *args, within=self._within)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

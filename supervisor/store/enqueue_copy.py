@@ -1,5 +1,8 @@
 """Puts many jobs in with COPY: half the work of the function, for those that may run at once and have no key.
 
+Where a limit or the depth of the queue has a say, it is the function all the same. One that was set while a COPY was
+under way is obeyed at the start of the jobs, and by the next.
+
 The rows are made in the binary format, in which nothing has to be escaped: of a row only the id and the arguments are
 its own, the rest is the same bytes for all.
 https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format"
@@ -12,6 +15,7 @@ from itertools import islice
 from struct import Struct, pack
 from typing import TYPE_CHECKING, Final
 
+from supervisor.store import enqueue
 from supervisor.store.job_rows import USUAL
 
 if TYPE_CHECKING:
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 
 _IDS: Final = """
 SELECT known.queue, known.service, known.max_attempts, known.timeout_s, known.changes, known.essential,
-       clock_timestamp(), ARRAY(SELECT nextval('supervisor.job_ids') FROM generate_series(1, $2::integer))
+       clock_timestamp(),
+       CASE WHEN supervisor.is_free(coalesce($3, known.queue), known.kind, known.service, $4)
+            THEN ARRAY(SELECT nextval('supervisor.job_ids') FROM generate_series(1, $2::integer)) END
 FROM supervisor.job_kinds AS known WHERE known.kind = $1
 """
 _WAKE: Final = "SELECT supervisor.wake(ARRAY[$1])"
@@ -56,11 +62,14 @@ async def copy(  # noqa: PLR0913 - what a job consists of
 
     The rows are those that the function makes. `within` is for each of three statements.
     """
-    known = await link.fetchrow(_IDS, kind, len(args), within=within)
+    known = await link.fetchrow(_IDS, kind, len(args), options.queue, options.tenant, within=within)
     if known is None:
         return None
+    ids: list[int] | None = known[7]
+    if ids is None:
+        made = await enqueue.many(enqueue.OnLink(link, within), kind, args, options, None, trace_parent)
+        return None if made is None else [row[0] for row in made]
     queue = options.queue or known[0]
-    ids: list[int] = known[7]
     rows = _pieces(zip(ids, args, strict=True), _shared(kind, queue, known, options, trace_parent))
     await link.copy("jobs", _COLUMNS, rows, binary=True, within=within)
     await link.fetch(_WAKE, queue, within=within)

@@ -1,8 +1,9 @@
-"""Turns what asyncpg and the operating system raise into the three errors that callers know.
+"""Turns what asyncpg and the operating system raise into the few errors that callers know.
 
 `DatabaseUnavailable` is for what may go well later, `StatementRefused` for what will not, `LeaseLost` for a worker
-whose lease has run out. Only the message of the server is kept: its detail may quote a row, with whatever secret is in
-the arguments of a job, and the errors that asyncpg makes itself quote the values that they refuse.
+whose lease has run out, `EnqueueLimited` for a job that may go in later. Only the message of the server is kept: its
+detail may quote a row, with whatever secret is in the arguments of a job, and the errors that asyncpg makes itself
+quote the values that they refuse.
 """
 
 from __future__ import annotations
@@ -11,14 +12,18 @@ import re
 from typing import TYPE_CHECKING, Final
 
 import asyncpg
+import orjson
 
-from supervisor.errors import DatabaseUnavailable, LeaseLost, StatementRefused
+from supervisor.errors import DatabaseUnavailable, EnqueueLimited, LeaseLost, StatementRefused
 
 if TYPE_CHECKING:
     from supervisor.errors import SupervisorError
 
 NO_LEASE: Final = "SV001"
 """The SQLSTATE of our own functions for a worker that has no lease."""
+
+NO_PERMIT: Final = frozenset({"SV010", "SV011"})
+"""Those of an enqueue that a limit forbids, and of one into a queue that is full."""
 
 READ_ONLY: Final = "25006"
 
@@ -59,12 +64,21 @@ def refused_by_server(error: asyncpg.PostgresError, *, unknown: bool) -> Supervi
     state = error.sqlstate or "XX000"
     if state == NO_LEASE:
         return LeaseLost(said(error))
+    if state in NO_PERMIT:
+        return no_permit(said(error), error.hint, error.detail)
     if isinstance(error, asyncpg.DataError) and not error.message:  # made by asyncpg, and never sent
         found = _ARGUMENT.match(said(error))
         return StatementRefused(state, " ".join(filter(None, found.groups())) if found else "invalid argument")
     if is_passing(state) or isinstance(error, asyncpg.InvalidCachedStatementError):
         return DatabaseUnavailable(f"the database cannot do it now: {said(error)} ({state})", unknown=unknown)
     return StatementRefused(state, said(error), error.hint)
+
+
+def no_permit(message: str, hint: str | None, detail: str | None) -> EnqueueLimited:
+    """Return the error for an enqueue that is forbidden now; its detail, in JSON, is our own function's."""
+    facts = orjson.loads(detail or "{}")
+    text = f"{message}; {hint}" if hint else message
+    return EnqueueLimited(text, float(facts.get("retry_after", 1.0)), facts.get("limit"), facts.get("key"))
 
 
 def refused_by_asyncpg(error: asyncpg.InterfaceError) -> StatementRefused:

@@ -10,6 +10,7 @@ The URL must lead to PostgreSQL itself and not through a pooler that shares conn
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -21,8 +22,10 @@ from supervisor.store.migration_session import Limits, connected
 from supervisor.store.schema_name import DEFAULT_SCHEMA, check_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from importlib.resources.abc import Traversable
+
+    from supervisor.store.migration_files import Migration
 
 __all__ = ["Applied", "Entry", "Limits", "Progress", "Report", "State", "Status", "Step", "status", "up", "verify"]
 
@@ -64,7 +67,7 @@ async def status(
 
     Raises:
         ConfigError: the URL, or the name of the schema, cannot be.
-        MigrationError: the files break a rule, or the database cannot be read.
+        MigrationError: the files cannot be read, or the database cannot.
 
     """
     check_schema(schema)
@@ -117,5 +120,14 @@ async def up(  # noqa: PLR0913 - keywords, each with a default
     check_schema(schema)
     files = load(folder)
     async with connected(dsn, limits) as connection:
+        # All that will run is read before the first of it runs; in a thread, for it takes its time.
+        await asyncio.to_thread(_parse, compare(files, await read(connection, schema)), files)
         run = Run(connection, dsn, schema, files, limits, progress)
         return Report(schema, dry_run, await (run.rehearse() if dry_run else run.apply_all()))
+
+
+def _parse(entries: Sequence[Entry], files: Sequence[Migration]) -> None:
+    pending = {entry.version for entry in entries if entry.state in {State.PENDING, State.UNFINISHED}}
+    for file in files:
+        if file.version in pending:
+            _ = file.content

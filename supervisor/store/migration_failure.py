@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Final
 
+import asyncpg
+
 from supervisor.errors import MigrationError
 from supervisor.store.migration_session import transient
+from supervisor.store.schema_name import in_schema
 
 if TYPE_CHECKING:
-    import asyncpg
-
     from supervisor.store.migration_files import Migration, Statement
+    from supervisor.store.migration_session import Connection
     from supervisor.store.schema_name import Renamed
 
 _REMEDIES: Final = {
@@ -21,6 +24,11 @@ _REMEDIES: Final = {
     "55P03": "the table is in use: try again, or wait longer with `-- supervisor: lock-timeout=30s` on the first line",
     "57014": "if it was at work and not blocked, give it longer with `-- supervisor: timeout=30m` on the first line",
 }
+_PUT_DOWN: Final = "INSERT INTO supervisor.migration_failures (version, name, problem) VALUES ($1, $2, $3)"
+_LONGEST: Final = 500
+"""Characters that are kept of what went wrong."""
+_PATIENCE: Final = 2.0
+"""Seconds for putting it down."""
 _PUT_THERE: Final = re.compile(r"\A\s*(?:SELECT\b)?\s*")
 
 
@@ -74,3 +82,12 @@ def _offset(text: str, error: asyncpg.PostgresError) -> int:
         if offset >= 0 and text.count(shown) == 1:
             return text.index(shown) + offset
     return 0
+
+
+async def put_down(connection: Connection, schema: str, migration: Migration, error: MigrationError) -> None:
+    """Put a failure on record, for the metrics, if the database can still be told and has the table for it."""
+    text = str(error).partition("\n")[0][:_LONGEST]
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        sql = in_schema(_PUT_DOWN, schema)
+        await connection.execute("ROLLBACK", timeout=_PATIENCE)
+        await connection.execute(sql, migration.version, migration.name, text, timeout=_PATIENCE)

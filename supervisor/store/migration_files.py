@@ -11,6 +11,7 @@ is the same in every checkout. Its first line may be a directive:
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -52,17 +53,42 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file. `text` has LF line ends, `checksum` is the SHA-256 of it; the timeouts, in seconds, may be unset."""
+    """One file. `text` has LF line ends, `checksum` is the SHA-256 of it.
+
+    Its content is read when it is asked for, since most processes find nothing to apply: all but the first five raise
+    MigrationError where the file breaks the rules of `parse`.
+    """
 
     version: int
     name: str
     path: str
     text: str
     checksum: str
-    statements: tuple[Statement, ...]
-    transactional: bool = True
-    timeout: float | None = None
-    lock_timeout: float | None = None
+
+    @property
+    def content(self) -> Content:
+        """What the file says to do, and how."""
+        return _content(self.version, self.path, self.text)
+
+    @property
+    def statements(self) -> tuple[Statement, ...]:
+        """The statements, in order."""
+        return self.content.statements
+
+    @property
+    def transactional(self) -> bool:
+        """Whether they run in one transaction."""
+        return self.content.directive.transactional
+
+    @property
+    def timeout(self) -> float | None:
+        """The limit of a statement in seconds, if the file sets one."""
+        return self.content.directive.timeout
+
+    @property
+    def lock_timeout(self) -> float | None:
+        """The limit of a wait for a lock in seconds, if the file sets one."""
+        return self.content.directive.lock_timeout
 
     @property
     def label(self) -> str:
@@ -79,6 +105,14 @@ class _Directive:
     transactional: bool = True
     timeout: float | None = None
     lock_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is in a file: its statements, and how they are to be run."""
+
+    statements: tuple[Statement, ...]
+    directive: _Directive
 
 
 def located(path: str, text: str, offset: int, message: str) -> str:
@@ -106,7 +140,7 @@ def load(folder: Traversable | None = None) -> tuple[Migration, ...]:
     Files that do not end in `.sql` are left alone.
 
     Raises:
-        MigrationError: the folder has none, a name or a number is wrong, or a file breaks the rules of `parse`.
+        MigrationError: the folder has none, a name or a number is wrong, or a file is no UTF-8.
 
     """
     folder = shipped() if folder is None else folder
@@ -115,7 +149,7 @@ def load(folder: Traversable | None = None) -> tuple[Migration, ...]:
     files = {file.name: file for file in folder.iterdir() if file.name.lower().endswith(".sql")}
     numbered = _numbered(folder, sorted(files))
     return tuple(
-        parse(version, name, str(files[file]), files[file].read_bytes()) for version, (file, name) in numbered.items()
+        _read(version, name, str(files[file]), files[file].read_bytes()) for version, (file, name) in numbered.items()
     )
 
 
@@ -153,17 +187,25 @@ def parse(version: int, name: str, path: str, raw: bytes) -> Migration:
         MigrationError: the file breaks one of these rules; the message names file, line and column.
 
     """
+    migration = _read(version, name, path, raw)
+    _ = migration.content
+    return migration
+
+
+def _read(version: int, name: str, path: str, raw: bytes) -> Migration:
     text = _decoded(path, raw)
+    return Migration(version, name, path, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+@functools.lru_cache(maxsize=256)
+def _content(version: int, path: str, text: str) -> Content:
     try:
         directive = _directive(text)
         found = tuple(_statement(text, tokens) for tokens in statements(text))
         _check_statements(version, found, directive)
     except SqlTextError as error:
         raise MigrationError(located(path, text, error.offset, str(error))) from None
-    checksum = hashlib.sha256(text.encode()).hexdigest()
-    return Migration(
-        version, name, path, text, checksum, found, directive.transactional, directive.timeout, directive.lock_timeout
-    )
+    return Content(found, directive)
 
 
 def _decoded(path: str, raw: bytes) -> str:

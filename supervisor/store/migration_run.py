@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from supervisor.errors import MigrationError
 from supervisor.store import concurrent_index, migration_ledger
-from supervisor.store.migration_failure import at_the_end, failure, too_slow
+from supervisor.store.migration_failure import at_the_end, failure, put_down, too_slow
 from supervisor.store.migration_session import CLIENT_MARGIN, Limits, connected, settle, turn
 
 if TYPE_CHECKING:
@@ -67,10 +68,16 @@ class Run:
         applied: list[Applied] = []
         # Looked at without a turn first: where nothing is pending, a thousand processes start without waiting.
         while await self._pending():
-            async with turn(self.connection, self.schema, self.limits, waiting=self._waiting):
-                if pending := await self._pending():
-                    first = pending[0]
-                    applied.append(await (self._within(first) if first.transactional else self._alone(first)))
+            under_way: Migration | None = None
+            try:
+                async with turn(self.connection, self.schema, self.limits, waiting=self._waiting):
+                    if pending := await self._pending():
+                        under_way = first = pending[0]
+                        applied.append(await (self._within(first) if first.transactional else self._alone(first)))
+            except MigrationError as error:
+                if under_way is not None:
+                    await put_down(self.connection, self.schema, under_way, error)
+                raise
         return tuple(applied)
 
     async def rehearse(self) -> tuple[Applied, ...]:

@@ -30,6 +30,16 @@ class _Loan:
     since: float
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """How a pool is used: links that are lent and idle, who waits for one, and the most that there may be."""
+
+    lent: int
+    idle: int
+    waiting: int
+    most: int
+
+
 class Pool:
     """At most `most` links, each made when it is needed by `open_link`, which gets the seconds it may take."""
 
@@ -57,6 +67,11 @@ class Pool:
     def idle(self) -> int:
         """How many links wait to be lent."""
         return len(self._idle)
+
+    @property
+    def use(self) -> PoolUse:
+        """How it is used now; may be read from any thread."""
+        return PoolUse(len(self._lent), len(self._idle), len(self._waiting), self._most)
 
     def lend(self, within: float) -> Lending:
         """Lend a link for the length of a block. Raises DatabaseUnavailable if there is none within that time."""

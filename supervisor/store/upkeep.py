@@ -11,18 +11,14 @@ if TYPE_CHECKING:
 
     from supervisor.store.link import Link
 
-# A blocked job is due at infinity, which is no number of seconds.
+# A blocked job is due at infinity, which is no number of seconds. What stands in a line is in no order of time.
 _NEXT_DUE: Final = (
     "SELECT extract(epoch FROM min(due_at) - clock_timestamp())::float8 "
-    "FROM supervisor.jobs_waiting WHERE due_at < 'infinity'"
+    "FROM supervisor.jobs_waiting WHERE line IS NULL AND due_at < 'infinity'"
 )
 # As in the claim: what a switch has turned off will not start, so nobody need wait for it.
 _ON: Final = (
-    "NOT switches.killed AND job.queue <> ALL (switches.off_queues) AND job.kind <> ALL (switches.off_kinds) "
-    "AND job.service <> ALL (switches.off_services) "
-    "AND (job.tenant IS NULL OR job.tenant <> ALL (switches.off_tenants)) "
-    "AND (switches.mode = 'normal' OR (switches.mode = 'observe_only' AND NOT job.changes) "
-    "OR (switches.mode = 'safe_mode' AND job.essential))"
+    "supervisor.blocked_by(switches, job.queue, job.kind, job.service, job.tenant, job.changes, job.essential) IS NULL"
 )
 # One statement, so that a job cannot slip from one table to the other between two looks.
 _ANY_LEFT: Final = (
@@ -30,7 +26,8 @@ _ANY_LEFT: Final = (
     "WHERE job.queue = ANY ($1) AND job.kind = ANY ($2) "
     f"AND (job.claimed_by IS NOT NULL OR (($3 OR job.losses = 0) AND {_ON}))) "
     "OR EXISTS (SELECT FROM supervisor.jobs_waiting AS job, supervisor.control AS switches "
-    f"WHERE job.reason = 'retry' AND job.queue = ANY ($1) AND job.kind = ANY ($2) AND ($3 OR job.losses = 0) AND {_ON})"
+    "WHERE job.reason IN ('retry', 'paused', 'limited') "
+    f"AND job.queue = ANY ($1) AND job.kind = ANY ($2) AND ($3 OR job.losses = 0) AND {_ON})"
 )
 
 
@@ -42,7 +39,7 @@ async def next_due(link: Link, *, within: float = USUAL) -> float | None:
 async def anything_left(
     link: Link, queues: Sequence[str], kinds: Sequence[str], *, suspects: bool, within: float = USUAL
 ) -> bool:
-    """Whether any job of these queues and kinds runs, may start now, or waits for another attempt.
+    """Whether any job of these queues and kinds runs, may start now, or waits for another attempt or for a permit.
 
     `suspects`: count jobs that were lost with a worker before. Jobs that a switch has turned off, future and blocked
     ones do not count.

@@ -1,4 +1,4 @@
-"""Hears the notifications of the database: that a queue has work, and that a running job is cancelled.
+"""Hears the notifications of the database: of work in a queue, a cancelled job, a change of the switches.
 
 They are hints: a notification can be lost with its connection, and a transaction pooler loses most of them. So `probe`
 sends one to itself over the same connection, which shows that the connection lives, and everybody polls all the same.
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Wakeups:
     """A link of its own, past the pooler, that listens.
 
-    `on_queue` gets the name of a queue and `on_cancel` the id of a job; `on_lost` is called once if the connection
-    ends by itself. All are called by the event loop and must return at once.
+    `on_queue` gets the name of a queue, `on_cancel` the id of a job and `on_control` the epoch of the switches;
+    `on_lost` is called once if the connection ends by itself. All are called by the event loop and must return at once.
     """
 
     def __init__(
@@ -32,23 +32,26 @@ class Wakeups:
         *,
         on_queue: Callable[[str], None],
         on_cancel: Callable[[int], None],
+        on_control: Callable[[int], None] | None = None,
         on_lost: Callable[[], None] | None = None,
     ) -> None:
         self._link: Final = link
         self._on_queue: Final = on_queue
         self._on_cancel: Final = on_cancel
+        self._on_control: Final = on_control
         self._on_lost: Final = on_lost
         self._own: Final = f"supervisor_probe_{secrets.token_hex(8)}"
         self._closing = False
         self._probed: asyncio.Future[bool] | None = None
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - a callback for each kind
         cls,
         database: Database,
         *,
         on_queue: Callable[[str], None],
         on_cancel: Callable[[int], None],
+        on_control: Callable[[int], None] | None = None,
         on_lost: Callable[[], None] | None = None,
         within: float = 10.0,
     ) -> Wakeups:
@@ -60,7 +63,7 @@ class Wakeups:
 
         """
         link = await database.dedicated("listener", direct=True, within=within)
-        ours = cls(link, on_queue=on_queue, on_cancel=on_cancel, on_lost=on_lost)
+        ours = cls(link, on_queue=on_queue, on_cancel=on_cancel, on_control=on_control, on_lost=on_lost)
         try:
             await ours._start()
         except BaseException:
@@ -92,7 +95,9 @@ class Wakeups:
         self._link.on_end(self._ended)
         schema = self._link.schema
         await self._link.listen(schema, self._on_queue)
-        await self._link.listen(f"{schema}_cancel", self._cancelled)
+        await self._link.listen(f"{schema}_cancel", self._numbered(self._on_cancel))
+        if self._on_control is not None:
+            await self._link.listen(f"{schema}_control", self._numbered(self._on_control))
         await self._link.listen(self._own, self._arrived)
 
     def _ended(self) -> None:
@@ -101,10 +106,13 @@ class Wakeups:
         if self._on_lost is not None and not self._closing:
             self._on_lost()
 
-    def _cancelled(self, payload: str) -> None:
-        # Anybody may notify anything.
-        if payload.isascii() and payload.isdigit():
-            self._on_cancel(int(payload))
+    @staticmethod
+    def _numbered(callback: Callable[[int], None]) -> Callable[[str], None]:
+        def hear(payload: str) -> None:
+            if payload.isascii() and payload.isdigit():  # anybody may notify anything
+                callback(int(payload))
+
+        return hear
 
     def _arrived(self, _: str) -> None:
         if self._probed is not None and not self._probed.done():

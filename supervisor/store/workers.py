@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 WorkerStatus: TypeAlias = Literal["RUNNING", "STOPPING", "STOPPED"]
 
 _REGISTER: Final = (
-    "SELECT id, lease_expires_at, epoch FROM supervisor.register_worker($1, $2, $3, $4, $5, $6, $7::text::jsonb)"
+    "SELECT id, lease_expires_at, epoch, cleaned "
+    "FROM supervisor.register_worker($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8)"
 )
 # The age of the oldest deadline is ours, the clock is the database's.
 _HEARTBEAT: Final = (
     "SELECT lease_expires_at, epoch FROM supervisor.heartbeat($1, $2, "
-    "clock_timestamp() + make_interval(secs => $3::float8))"
+    "clock_timestamp() + make_interval(secs => $3::float8), $4)"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Who a worker is; `name` is unique for each boot of each process."""
+    """Who a worker is; `name` is unique for each boot of each process. Of a `singleton` only one may be active."""
 
     name: str
     host: str
@@ -36,14 +37,16 @@ class Identity:
     worker_type: str = "worker"
     version: str
     metadata: Mapping[str, object] = field(default_factory=dict)
+    singleton: str | None = None
 
 
 class Registered(NamedTuple):
-    """A worker's new row."""
+    """A worker's new row. `cleaned` are workers that were found to be over: what they hold is to be released."""
 
     id: int
     lease_expires_at: datetime
     epoch: int
+    cleaned: list[int]
 
 
 class Heartbeat(NamedTuple):
@@ -68,7 +71,10 @@ class Released(NamedTuple):
 
 
 async def register(link: Link, identity: Identity, lease: float, *, within: float = USUAL) -> Registered:
-    """Make a worker's row, with a lease of so many seconds, in status STARTING."""
+    """Make a worker's row, with a lease of so many seconds, in status STARTING.
+
+    Raises StatementRefused with SQLSTATE `fleet.SINGLETON_HELD` while another worker is the active singleton.
+    """
     (row,) = await link.fetch(
         _REGISTER,
         identity.name,
@@ -78,19 +84,21 @@ async def register(link: Link, identity: Identity, lease: float, *, within: floa
         identity.version,
         float(lease),
         json.dumps(dict(identity.metadata)),
+        identity.singleton,
         within=within,
     )
     return Registered(*row)
 
 
-async def heartbeat(
-    link: Link, worker: int, lease: float, oldest: float | None, *, within: float = USUAL
+async def heartbeat(  # noqa: PLR0913 - the function's own parameters
+    link: Link, worker: int, lease: float, oldest: float | None, *, running: int | None = None, within: float = USUAL
 ) -> Heartbeat | None:
     """Renew a worker's lease for so many seconds; None: it is lost.
 
-    `oldest`: seconds until the earliest deadline of the jobs that it runs, None if it runs none.
+    `oldest`: seconds until the earliest deadline of the jobs that it runs, None if it runs none. `running`: how many it
+    runs, None if it does not say.
     """
-    row = await link.fetchrow(_HEARTBEAT, worker, float(lease), oldest, within=within)
+    row = await link.fetchrow(_HEARTBEAT, worker, float(lease), oldest, running, within=within)
     return None if row is None else Heartbeat(*row)
 
 
@@ -113,6 +121,14 @@ async def sleep_on(link: Link, worker: int, queues: Sequence[str], *, within: fl
 async def find_lost(link: Link, *, within: float = USUAL) -> list[int]:
     """Mark LOST every worker whose lease has run out; returns them."""
     return [row[0] for row in await link.fetch("SELECT supervisor.find_lost()", within=within)]
+
+
+async def living(link: Link, *, within: float = USUAL) -> int:
+    """Count the workers that are not over."""
+    sql = "SELECT count(*) FROM supervisor.workers WHERE status IN ('STARTING', 'RUNNING', 'STOPPING')"
+    (row,) = await link.fetch(sql, within=within)
+    count: int = row[0]
+    return count
 
 
 async def find_held(link: Link, *, within: float = USUAL) -> list[Held]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Generic, Never, TypeVar
 
+from supervisor.errors import SupervisorError
 from supervisor.tree.monitor import watch
 from supervisor.tree.ticks import Ticks
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from supervisor.tree.incarnation import Incarnation
     from supervisor.tree.refs import ActorRef
     from supervisor.tree.signal import Signal
+    from supervisor.tree.singletons import Term
 
 M = TypeVar("M")
 T = TypeVar("T")
@@ -65,6 +67,21 @@ class Actor(Generic[M]):
     def stopping(self) -> bool:
         """Whether the actor has been asked to stop; a loop should end soon after."""
         return self._life.stage is not None
+
+    @property
+    def term(self) -> Term:
+        """For a singleton: under which fence it runs, and whether it may go on; see `Child` and `Term`.
+
+        What it does to the outside world it should do only while `self.term.is_held`, and what it writes to the
+        database, in a transaction that begins with `SELECT supervisor.hold_singleton(name, fence)`: then nothing of
+        it can come after the first act of a successor, however long this process stood still.
+
+        Raises SupervisorError in an actor whose child is no singleton.
+        """
+        name, singletons = self._life.node.singleton, self._life.runtime.singletons
+        if name is None or singletons is None:
+            raise SupervisorError(f"{self.path} is no singleton and has no term; write Child(…, singleton='name')")
+        return singletons.term(name)
 
     @property
     def clock(self) -> Clock:

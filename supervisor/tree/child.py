@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -45,6 +46,8 @@ class OnStall(enum.Enum):
     LOG = "log"
     RESTART = "restart"
 
+
+_SINGLETON = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 KILL_LIMIT = 0.2
 """Seconds that the kill stage lasts: three native cancels, 50 ms apart."""
@@ -94,6 +97,7 @@ class Node:
         "replaceable",
         "restart",
         "significant",
+        "singleton",
     )
 
     def __init__(  # noqa: PLR0913 - one place for everything a supervisor must know
@@ -109,6 +113,7 @@ class Node:
         significant: bool,
         replaceable: bool,
         on_stall: OnStall,
+        singleton: str | None = None,
     ) -> None:
         if not name or "/" in name or not name.isprintable():
             raise ConfigError(f"child name {name!r}: must be printable, not empty, and free of '/'")
@@ -133,6 +138,8 @@ class Node:
         self.significant = significant
         self.replaceable = replaceable
         self.on_stall = on_stall
+        # The name under which it runs in one process at a time.
+        self.singleton = singleton
         # The slot that runs this node; a node has one place in one tree.
         self.owner: object | None = None
 
@@ -164,6 +171,10 @@ class Child(Node, Generic[M]):
     `significant` children end their supervisor by ending (see `Supervisor`). `stall_after` seconds
     busy without progress emit `ChildStalled`, and with `OnStall.RESTART` restart the child.
 
+    With a `singleton` it runs on one host at a time, of all that have a child with that name: it starts when this
+    process has the name, and stands by until then, without taking messages. See `Actor.term`. It needs an app with
+    jobs, whose database says who has the name.
+
     Raises ConfigError for values that cannot work.
     """
 
@@ -190,6 +201,7 @@ class Child(Node, Generic[M]):
         replaceable: bool = False,
         stall_after: float | None = None,
         on_stall: OnStall = OnStall.LOG,
+        singleton: str | None = None,
     ) -> None:
         try:
             limits = Limits(
@@ -203,6 +215,11 @@ class Child(Node, Generic[M]):
             raise ConfigError(f"child {name!r}: {error}") from None
         if on_stall is OnStall.RESTART and stall_after is None:
             raise ConfigError(f"child {name!r}: on_stall = RESTART does nothing without stall_after; set it")
+        if singleton is not None and not _SINGLETON.fullmatch(singleton):
+            raise ConfigError(
+                f"child {name!r}: singleton = {singleton!r}: must be 1 to 64 letters, digits, '.', '_' or '-', "
+                "and begin with a letter or digit"
+            )
         mailbox: Mailbox[M] = Mailbox(name, capacity, overflow)
         super().__init__(
             name,
@@ -215,5 +232,6 @@ class Child(Node, Generic[M]):
             significant=significant,
             replaceable=replaceable,
             on_stall=on_stall,
+            singleton=singleton,
         )
         self.ref = ActorRef(mailbox)

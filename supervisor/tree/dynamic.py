@@ -10,16 +10,15 @@ from supervisor.tree.child import Limits, Restart
 from supervisor.tree.commands import AddChild
 from supervisor.tree.keeper import Keeper, start_error
 from supervisor.tree.outcome import Ignored, summary
-from supervisor.tree.supervisor import Supervisor
+from supervisor.tree.supervisor import OWN_STOP, Supervisor
 
 if TYPE_CHECKING:
     import asyncio
 
     from supervisor.tree.backoff import Backoff
     from supervisor.tree.child import Child
-    from supervisor.tree.commands import Command
     from supervisor.tree.incarnation import Incarnation
-    from supervisor.tree.keeper import Ended, RestartDue
+    from supervisor.tree.keeper import Message
     from supervisor.tree.refs import ActorRef, Reply
     from supervisor.tree.slot import Slot
 
@@ -68,7 +67,7 @@ class DynamicSupervisor(Supervisor):
     @property
     def stop_limit(self) -> float:
         """The longest that stopping it takes if its children keep to the default limits, in seconds."""
-        return Limits().whole_stop + 1.0
+        return Limits().whole_stop + OWN_STOP
 
     async def start_child(self, child: Child[M]) -> ActorRef[M]:
         """Start a child, and return its address when it runs.
@@ -88,7 +87,7 @@ class DynamicKeeper(Keeper):
         super().__init__(spec)
         self.max_children = max_children
 
-    async def handle(self, message: Command | Ended | RestartDue) -> None:
+    async def handle(self, message: Message) -> None:
         """Start without waiting; everything else is as in any supervisor."""
         if not isinstance(message, AddChild):
             await super().handle(message)
@@ -106,6 +105,14 @@ class DynamicKeeper(Keeper):
         if node.name in self.slots:
             raise ChildExists(f"{self.path} has a child named {node.name!r} already")
         slot = self._declare(node)
+        try:
+            waits = slot.must_wait()
+        except ConfigError:
+            self._forget(slot)
+            raise
+        if waits:
+            command.reply.send(None)
+            return
         life = slot.begin()
         life.settled().add_done_callback(partial(self._settled, slot, life, command.reply))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from supervisor.errors import (
     ChildBusy,
     ChildExists,
+    ConfigError,
     GaveUp,
     StartFailed,
     StartTimeout,
@@ -51,7 +53,17 @@ class RestartDue:
     backoff: GroupBackoff
 
 
-class Keeper(Actor["Command | Ended | RestartDue"]):
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """A singleton may run from now on."""
+
+    slot: Slot
+
+
+Message = Command | Ended | RestartDue | Permitted
+
+
+class Keeper(Actor[Message]):
     """Keeps the children of one supervisor.
 
     It handles one thing at a time, as OTP's supervisor does, and stays open to a stop request while
@@ -78,7 +90,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             await self._stop_all()
             raise
 
-    async def handle(self, message: Command | Ended | RestartDue) -> None:
+    async def handle(self, message: Message) -> None:
         """Act on what a child did, or on a command."""
         match message:
             case Ended(slot, life, stalled):
@@ -87,6 +99,9 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             case RestartDue(backoff):
                 self.inbox.done()
                 await self._restart_group(backoff)
+            case Permitted(slot):
+                self.inbox.done()
+                await self._start_permitted(slot)
             case _:
                 await self._obey(message)
 
@@ -98,6 +113,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
 
     def _declare(self, node: Node) -> Slot:
         slot = Slot(node, f"{self.path}/{node.name}", self._life.runtime, self.default_restart, self._notify)
+        if node.singleton is not None:
+            slot.permitted = partial(self._life.node.mailbox.put_control, Permitted(slot))
         self.slots[node.name] = slot
         return slot
 
@@ -120,6 +137,8 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         return life
 
     async def _start(self, slot: Slot) -> None:
+        if slot.must_wait():
+            return
         life = await self._begin(slot)
         if (error := start_error(life)) is not None:
             raise StartFailed(f"{slot.path} failed to start: {summary(error)}") from error
@@ -170,6 +189,10 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             # Overtaken: a sibling's restart or a command came first.
             return
         self._refuse_stuck(slot)
+        if slot.standby:
+            # Stopped because its term is over, which is no failure.
+            slot.close()
+            return
         if life.outcome is not None and slot.wants_restart(life.outcome):
             await self._fail(slot, life)
             return
@@ -217,7 +240,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         """Start who waits for this backoff, in order; nobody does if it was called off."""
         waiting = [member for member in backoff.members if member.backoff is backoff]
         for member in waiting:
-            if member.held or member.incarnation is not None:
+            if member.held or member.incarnation is not None or member.must_wait():
                 continue
             life = await self._begin(member)
             if start_error(life) is not None:
@@ -225,6 +248,17 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
                 await self._fail(member, life)
                 return
         backoff.call_off()
+
+    async def _start_permitted(self, slot: Slot) -> None:
+        """Start a singleton that stood by."""
+        if self.slots.get(slot.node.name) is not slot or not slot.standby or slot.held:
+            return
+        # One that waits for a backoff is started after it; a grant may be revoked before it is read.
+        if slot.incarnation is not None or slot.backoff is not None or slot.must_wait():
+            return
+        life = await self._begin(slot)
+        if start_error(life) is not None:
+            await self._fail(slot, life)
 
     def _auto_shutdown(self, slot: Slot) -> None:
         """End, if the end of this significant child was the last straw."""
@@ -234,7 +268,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
             case AutoShutdown.ANY:
                 pass
             case AutoShutdown.ALL:
-                alive = (State.STARTING, State.RUNNING, State.BACKOFF, State.STOPPING)
+                alive = (State.STARTING, State.RUNNING, State.BACKOFF, State.STANDBY, State.STOPPING)
                 others = [other for other in self.slots.values() if other.node.significant]
                 if any(other.pending or other.state in alive for other in others):
                     return
@@ -297,7 +331,7 @@ class Keeper(Actor["Command | Ended | RestartDue"]):
         slot = self._declare(node)
         try:
             await self._start(slot)
-        except StartFailed:
+        except (ConfigError, StartFailed):
             self._forget(slot)
             raise
 

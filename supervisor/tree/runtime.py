@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from supervisor.tree.clock import Clock
     from supervisor.tree.incarnation import Incarnation
+    from supervisor.tree.singletons import Singletons
+    from supervisor.tree.snapshot import NodeSnapshot
     from supervisor.tree.tracing import MessageTracer
 
 DEAD_LETTERS_KEPT = 100
@@ -65,9 +67,11 @@ class Runtime:
         "dead_letters",
         "deadline",
         "expiry",
+        "look",
         "loop",
         "on_exit_request",
         "random",
+        "singletons",
         "tracer",
     )
 
@@ -89,6 +93,10 @@ class Runtime:
         self.dead_letters = DeadLetters()
         self.abandoned: set[Incarnation] = set()
         self.on_exit_request: Callable[[int], None] | None = None
+        # The whole tree as data, for actors that tell of it; set by the tree.
+        self.look: Callable[[], NodeSnapshot] | None = None
+        # Set by whoever grants them, before the first child that is one; without, there can be none.
+        self.singletons: Singletons | None = None
         self._subscribers: list[Callable[[Event], None]] = []
 
     def subscribe(self, hook: Callable[[Event], None]) -> None:

@@ -26,6 +26,7 @@ class State(enum.Enum):
     STARTING = "starting"
     RUNNING = "running"
     BACKOFF = "backoff"
+    STANDBY = "standby"
     STOPPING = "stopping"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -48,8 +49,10 @@ class Slot:
         "node",
         "path",
         "pending",
+        "permitted",
         "restarts",
         "runtime",
+        "standby",
     )
 
     def __init__(
@@ -80,6 +83,9 @@ class Slot:
         self.backoff: GroupBackoff | None = None
         # It ended by itself, and the supervisor has not dealt with that yet.
         self.pending = False
+        # A singleton that is to be started once it is granted.
+        self.standby = False
+        self.permitted: Callable[[], object] | None = None
         self._halting = False
         self._notify = notify
 
@@ -98,6 +104,8 @@ class Slot:
             return State.RUNNING if life.running else State.STARTING
         if self.backoff is not None:
             return State.BACKOFF
+        if self.standby and not self.held:
+            return State.STANDBY
         match self.last_outcome:
             case Shutdown(Stage.ABANDONED):
                 return State.ABANDONED
@@ -108,10 +116,27 @@ class Slot:
             case _:
                 return State.STOPPED
 
+    def must_wait(self) -> bool:
+        """Whether it is a singleton that may not run now; then it stands by. Raises ConfigError if it never may."""
+        name, singletons = self.node.singleton, self.runtime.singletons
+        if name is None:
+            return False
+        if singletons is None:
+            raise ConfigError(
+                f"{self.path}: singleton = {name!r} needs a database that says who has the name; "
+                "run it in an App with jobs, or leave singleton out"
+            )
+        singletons.enlist(name, self)
+        if singletons.is_granted(name):
+            return False
+        self.standby = True
+        self.close()
+        return True
+
     def begin(self) -> Incarnation:
         """Start an incarnation; the caller waits until it has settled."""
         self.backoff = None
-        self.held = self.pending = False
+        self.held = self.pending = self.standby = False
         self.generation += 1
         self.node.mailbox.open(self.path, self.runtime)
         self.incarnation = Incarnation(self.node, self.path, self.generation, self.runtime, self)
@@ -123,6 +148,8 @@ class Slot:
             return
         self.incarnation = None
         self.last_outcome = incarnation.outcome
+        if self.node.singleton is not None and self.runtime.singletons is not None:
+            self.runtime.singletons.changed.set()
         # A failed start and a stop have someone who waits for them.
         if incarnation.running and not self._halting:
             self.pending = True
@@ -157,6 +184,8 @@ class Slot:
         """Leave the tree: nothing will run here again."""
         self.backoff = None
         self.node.owner = None
+        if self.node.singleton is not None and self.runtime.singletons is not None:
+            self.runtime.singletons.strike(self.node.singleton, self)
         forget_watchers(self.node.mailbox)
         self.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from supervisor.errors import ConfigError, MailboxClosed, NotRunning
 from supervisor.tree.backoff import Backoff
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
 T = TypeVar("T")
+
+OWN_STOP: Final = 0.5
+"""Seconds that a supervisor itself may take to stop, beside its children."""
 
 # Its children's limits are its limits; see `Supervisor.stop_limit`.
 _UNLIMITED = Limits(start=math.inf, stop=math.inf, teardown=math.inf)
@@ -116,7 +119,7 @@ class Supervisor(Node):
     @property
     def stop_limit(self) -> float:
         """The longest that stopping it can take, in seconds: its children one after the other."""
-        return sum(child.stop_limit for child in self.children) + 1.0
+        return sum(child.stop_limit for child in self.children) + OWN_STOP
 
     async def add_child(self, child: Node) -> None:
         """Start a new last child, and return when it runs.

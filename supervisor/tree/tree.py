@@ -28,6 +28,7 @@ class Tree:
         self.runtime = runtime
         self._slot = Slot(root, root.name, runtime, Restart.TEMPORARY, lambda _slot, _life, _stalled: None)
         self._life: Incarnation | None = None
+        runtime.look = self.snapshot
 
     @property
     def outcome(self) -> Outcome | None:

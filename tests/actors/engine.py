@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from supervisor.jobs.job import Job
+    from supervisor.jobs.switches import Switches
     from supervisor.tree.clock import Clock
     from supervisor.tree.tree import Tree
 
@@ -78,6 +79,7 @@ class Engine:
         grace: float = 0.5,
         completer_stop: float = 5.0,
         database: Database | None = None,
+        switches: Switches | None = None,
         hear: bool = True,
     ) -> None:
         self.log, self.heard = EventLog(), EventLog()
@@ -109,6 +111,7 @@ class Engine:
                 self.outbox,
                 self.wakes,
                 queues=queues or self.catalog.queues,
+                switches=switches,
                 poll=poll,
                 idle_poll=poll,
             ),

@@ -15,6 +15,7 @@ from supervisor.jobs.lease import Lease
 from supervisor.jobs.outbox import Outbox
 from supervisor.jobs.slots import Slots
 from supervisor.jobs.step_log import StepLog
+from supervisor.jobs.switches import Switches
 from supervisor.jobs.wakes import Wakes
 from supervisor.store import jobs, kinds, workers
 from supervisor.store.database import Database
@@ -45,6 +46,7 @@ class Parts:
         self.database = Database(dsn)
         self.lease, self.slots, self.wakes, self.outbox = Lease(), Slots(10), Wakes(), Outbox()
         self.unregistered, self.suspects = Signal(), Signal()
+        self.switches = Switches()
         self.handlers = HandlerTasks(
             Catalog(catalog), self.slots, self.outbox, StepLog(), JobHooks(), self.database, None
         )

@@ -21,6 +21,9 @@ from tests.store.postgres import LIMIT
 if TYPE_CHECKING:
     from supervisor.jobs.context import JobContext
 
+_PUT = """
+INSERT INTO supervisor.jobs (kind, queue, service, args)
+SELECT 'never', 'default', 'default', '1' FROM generate_series(1, 3)"""
 SLEEPING = "SELECT idle_queues FROM supervisor.workers WHERE id = $1"
 
 
@@ -160,6 +163,7 @@ async def test_a_worker_that_is_dead_in_the_database_claims_nothing() -> None:
 
     async with job_database() as dsn, engine(dsn, [job_]) as one:
         await one.fetch("UPDATE supervisor.workers SET status = 'LOST'")
+        await one.fetch("SELECT supervisor.control_lock_exclusive()")  # a claim that began before has ended
         (id_,) = await one.enqueue("job_")
         await settle()
         await one.register()
@@ -178,10 +182,10 @@ async def test_what_a_lost_answer_took_is_handed_back() -> None:
     async with job_database() as dsn, engine(dsn, [again]) as one:
         await one.until(lambda: _sleeps(one))
         # As if this worker's own claim had committed while its connection broke.
-        (id_,) = await one.enqueue("again")
-        await one.fetch(
-            "SELECT id FROM supervisor.claim($1, 'default', '{again}', 1, null, null, null)", one.lease.worker
-        )
+        async with one.database.connection() as link, link.transaction():
+            await link.fetch("SELECT supervisor.enqueue('again')")
+            sql = "SELECT id FROM supervisor.claim($1, 'default', '{again}', 1, null, null, null)"
+            ((id_,),) = await link.fetch(sql, one.lease.worker)
         one.tasks.claimed_as = one.lease.worker
         await one.root.restart_child("claimer")
         past = await one.ended(id_)
@@ -237,7 +241,7 @@ async def test_a_stop_starts_nothing_more() -> None:
             await one.until(lambda: _sleeps(one))
             async with one.database.connection() as link, link.transaction():
                 await link.execute("LOCK TABLE supervisor.control IN ACCESS EXCLUSIVE MODE")
-                await admin.enqueue("never", *range(3))
+                await admin.fetch(_PUT)  # an enqueue would read the switches
                 one.wakes.note("default")
                 await admin.until(lambda: _claims(admin))
                 one.tree.stop()

@@ -34,6 +34,7 @@ def child(parts: Parts, *, lease: float = 30.0, every: float = 0.05, hard_limit:
             parts.handlers,
             parts.wakes,
             parts.unregistered,
+            parts.switches,
             rhythm=Rhythm(lease=lease, every=every),
             hard_limit=hard_limit,
         ),

@@ -17,7 +17,7 @@ _MINE = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE '%listener
 
 def child(parts: Parts) -> Child[Never]:
     """Make a listener."""
-    return Child("listener", lambda: Listener(parts.database, parts.wakes, parts.handlers))
+    return Child("listener", lambda: Listener(parts.database, parts.wakes, parts.handlers, parts.switches))
 
 
 async def test_it_hears_of_work() -> None:

@@ -49,8 +49,10 @@ def test_the_order_of_the_tree() -> None:
     tree = standard_tree(App([Child("own", Own)], jobs=JOBS), CONFIG)
     assert [child.name for child in tree.children] == ["database", "core", "edge", "app", "work"]
     assert names(tree) == [
-        *("database", "listener", "registrar", "heartbeater"),
-        *("reaper", "promoter", "pruner", "quarantine"),
+        *("database", "listener", "registrar", "heartbeater", "switchboard", "singletons"),
+        *("meter", "surveyor", "slow_watch", "version_watch"),
+        *("reaper", "promoter", "parker", "pruner"),
+        *("web", "quarantine"),
         "own",
         *("completer", "executor", "claimer"),
     ]
@@ -60,7 +62,7 @@ def test_a_lane_has_no_upkeep() -> None:
     """The process for suspects watches its parent, and neither listens nor does the upkeep nor starts a lane."""
     tree = standard_tree(App([Child("own", Own)], jobs=JOBS), CONFIG, lane=Lane.QUARANTINE)
     assert names(tree) == [
-        *("parent_watch", "database", "registrar", "heartbeater"),
+        *("parent_watch", "database", "registrar", "heartbeater", "switchboard", "singletons"),
         "own",
         *("completer", "executor", "claimer"),
     ]
@@ -103,3 +105,11 @@ def test_an_app_that_ends_ends_the_process() -> None:
     app = App([own], jobs=JOBS, auto_shutdown=AutoShutdown.ANY)
     assert standard_tree(app, CONFIG).auto_shutdown is AutoShutdown.ANY
     assert standard_tree(App(jobs=JOBS), CONFIG).auto_shutdown is AutoShutdown.NEVER
+
+
+@pytest.mark.parametrize(("lane", "name"), [(Lane.MAIN, "process:shop"), (Lane.QUARANTINE, None)])
+def test_a_process_that_is_a_singleton(lane: Lane, name: str | None) -> None:
+    """The actors of a process that is a singleton run only while it is active; those of its helper in any case."""
+    tree = standard_tree(App([Child("own", Own)], jobs=JOBS), Config(singleton="shop"), lane=lane)
+    (app,) = [child for child in tree.children if child.name == "app"]
+    assert app.singleton == name

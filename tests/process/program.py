@@ -86,7 +86,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **environ},
+            env={**inherited, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "SUPERVISOR_HTTP_PORT": "0", **environ},
         )
         assert self.process.stdout is not None
         assert self.process.stderr is not None

@@ -252,3 +252,13 @@ async def test_a_completed_job_shows_its_end(line: CommandLine) -> None:
     page = (await line("jobs", "show", "1")).out
     assert "finished" in page
     assert "error" not in page
+
+
+async def test_why_a_job_waits(line: CommandLine) -> None:
+    """Each reason has a line with whose it is, for programs as JSON, and an unknown job is exit code 1."""
+    (job,) = await enqueue(line.opened, 1)
+    answer = await line("jobs", "why", str(job))
+    assert answer.code == 0
+    assert "no live worker serves this queue" in answer.out
+    assert (await line("jobs", "why", str(job), "--json")).json["reasons"][0]["what"] == "no_worker"
+    assert (await line("jobs", "why", "999999")).code == 1

@@ -93,6 +93,15 @@ class Campaign:
 
         await until(run, f"{count} workers", 60.0)
 
+    async def up(self, pids: list[int]) -> None:
+        """Wait until these processes run."""
+
+        async def run() -> bool:
+            async with self.connected() as connection:
+                return bool(await connection.fetchval(f"{_RUNNING} AND pid = ANY ($1)", pids) == len(pids))
+
+        await until(run, f"processes {pids} as workers", 60.0)
+
     async def settle(self, limit: float = SETTLE) -> float:
         """Wait until no job is live, and do for blocked ones what a person would; return the seconds it took."""
         try:
@@ -134,7 +143,7 @@ class Campaign:
         """
         found = []
         # One that has just been started again does not hear a signal before it has installed its handlers.
-        await self.running(sum(not worker.is_over() for worker in self.crew.workers))
+        await self.up([worker.pid for worker in self.crew.workers if not worker.is_over()])
         for worker in list(self.crew.workers):
             if not worker.is_over():
                 code = await worker.end()

@@ -39,6 +39,7 @@ _SETTINGS: Final = {
     "SUPERVISOR_LOG_FORMAT": "json",
     "SUPERVISOR_LOG_LEVEL": "info",
     "SUPERVISOR_MIGRATE": "false",
+    "SUPERVISOR_HTTP": "off",
 }
 _COMMAND: Final = (sys.executable, "-m", "supervisor", "run")
 _NOT_INHERITED: Final = ("NOTIFY_SOCKET", "WATCHDOG_", "SUPERVISOR_", "PYTHONASYNCIODEBUG", "DATABASE_URL")

@@ -92,6 +92,15 @@ async def claim(
     )
 
 
+async def claim_tenants(
+    opened: Connection, worker: int, takes: dict[str, int], *, kinds: Sequence[str] = ("noop",)
+) -> list[Record]:
+    """Claim so many jobs of each of these tenants in the default queue, from its first."""
+    none = [None] * len(takes)
+    call = "SELECT * FROM supervisor.claim_tenants($1, 'default', $2, $3, $4, $5, $6, $7)"
+    return await opened.fetch(call, worker, list(kinds), [*takes], [*takes.values()], none, none, none)
+
+
 async def claim_suspects(
     opened: Connection,
     worker: int,

@@ -45,13 +45,8 @@ async def test_the_audit_log_is_found() -> None:
     """What was done to the kill switch is listed, the latest first."""
     async with connected() as opened:
         await opened.execute("SET search_path = supervisor")
-        for number, action in enumerate(("activate_kill_switch", "set_mode", "deactivate_kill_switch")):
-            await opened.execute(
-                "INSERT INTO system_audit_log (action_type, actor, created_at) "
-                "VALUES ($1, 'me', now() + make_interval(secs => $2))",
-                action,
-                number,
-            )
+        for action in ("activate_kill_switch", "set_mode", "deactivate_kill_switch"):
+            await opened.fetchval("SELECT write_audit($1, 'kill_switch', NULL, 'me')", action)
         rows = await opened.fetch(KILL_SWITCH_LOG)
         assert [row["action_type"] for row in rows] == ["deactivate_kill_switch", "activate_kill_switch"]
 

@@ -14,6 +14,7 @@ from tests.store.sql_session import (
     add_kind,
     add_worker,
     claim,
+    claim_tenants,
     complete,
     connected,
     count,
@@ -26,6 +27,8 @@ from tests.store.sql_session import (
 )
 
 if TYPE_CHECKING:
+    from asyncpg import Record
+
     from tests.store.sql_session import Connection, Pair
 
 CLAIMERS = 8
@@ -79,30 +82,41 @@ async def test_the_cursor_skips_what_is_before_it() -> None:
         assert len(await claim(opened, worker)) == 2
 
 
+SWITCHES = [
+    "killed = true",
+    "off_queues = '{default}'",
+    "off_services = '{default}'",
+    "off_kinds = '{noop}'",
+    "mode = 'observe_only'",
+    "mode = 'safe_mode'",
+    "gated_queues = '{default}'",
+    "gated_services = '{default}'",
+    "gated_kinds = '{noop}'",
+    "gated_all = true",
+]
+OF_TENANTS = ["off_tenants = '{acme}'", "gated_tenants = '{acme}'", "gated_tenanted = true"]
+
+
 @pytest.mark.parametrize(
-    "switch",
-    [
-        "killed = true",
-        "off_queues = '{default}'",
-        "off_services = '{default}'",
-        "off_kinds = '{noop}'",
-        "off_tenants = '{acme}'",
-        "mode = 'observe_only'",
-        "mode = 'safe_mode'",
-    ],
+    ("switch", "tenant"),
+    [*((switch, None) for switch in SWITCHES), *((switch, "acme") for switch in SWITCHES + OF_TENANTS)],
 )
-async def test_nothing_in_the_scope_of_a_switch_starts(switch: str) -> None:
-    """While a switch is off, no claim takes a job in its scope, and after it is on again one does."""
+async def test_nothing_in_the_scope_of_a_switch_starts(switch: str, tenant: str | None) -> None:
+    """While a switch is off or a gate stands, no claim takes a job in its scope, and without it one does."""
     async with connected() as opened:
         worker = await add_worker(opened)
-        await opened.fetchval("SELECT supervisor.enqueue('noop', '{}', tenant => 'acme')")
+        await opened.fetchval("SELECT supervisor.enqueue('noop', '{}', tenant => $1)", tenant)
         before = await opened.fetchrow("SELECT * FROM supervisor.control")
         assert before is not None
         column = switch.partition(" ")[0]
         await opened.execute(f"UPDATE supervisor.control SET {switch}")  # noqa: S608 - a case of ours
-        assert await claim(opened, worker) == []
+        assert await _claim_of(tenant, opened, worker) == []
         await opened.execute(f"UPDATE supervisor.control SET {column} = $1", before[column])  # noqa: S608
-        assert len(await claim(opened, worker)) == 1
+        assert len(await _claim_of(tenant, opened, worker)) == 1
+
+
+async def _claim_of(tenant: str | None, opened: Connection, worker: int) -> list[Record]:
+    return await (claim(opened, worker) if tenant is None else claim_tenants(opened, worker, {tenant: 10}))
 
 
 async def test_modes_let_their_own_jobs_start() -> None:

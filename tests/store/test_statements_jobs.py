@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from supervisor.errors import LeaseLost, StatementRefused
-from supervisor.store import jobs, workers
+from supervisor.store import claims, jobs, workers
+from supervisor.store.claims import Turn
 from supervisor.store.enqueue import JobOptions
 from supervisor.store.job_rows import CancelledJob, ClaimedJob, Cursor, Ended, HandedBack, RetriedJob, Suspects
 from tests.store.statement_session import statements
@@ -24,7 +25,7 @@ async def test_a_claim_gives_every_column_its_type() -> None:
     """A claimed job has all its columns under their names, as the types that they promise."""
     async with statements() as session:
         (job,) = await session.enqueue(options=JobOptions(tenant="acme", priority=-3))
-        (claimed,) = await session.claim()
+        (claimed,) = await claims.claim_tenants(session.link, session.worker, "default", ALL, [Turn("acme", 1)])
         assert isinstance(claimed, ClaimedJob)
         assert (claimed.id, claimed.lock_version, claimed.kind, claimed.queue) == (job, 1, "noop", "default")
         assert (claimed.service, claimed.tenant, claimed.priority, claimed.timeout) == ("mailing", "acme", -3, 300.0)
@@ -226,7 +227,7 @@ async def test_a_job_is_shown_wherever_it_is() -> None:
                 case "due":
                     await jobs.retry(session.link, [job])
                 case "claimed":
-                    await session.claim()
+                    await claims.claim_tenants(session.link, session.worker, "default", ALL, [Turn("acme", 1)])
                 case "over":
                     await jobs.complete(session.link, [job], [1])
                 case _:

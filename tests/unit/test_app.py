@@ -111,3 +111,10 @@ def test_an_app_that_cannot_work_is_refused(options: dict[str, Any], told: str) 
     """The error names the field, what was given, and the remedy."""
     with pytest.raises(ConfigError, match=told):
         App(**options)
+
+
+def test_a_singleton_needs_jobs() -> None:
+    """Without jobs there is no database that could say where a singleton runs, so it is refused, however deep."""
+    child = Child("own", Till, singleton="own")
+    with pytest.raises(ConfigError, match="child 'own' has singleton='own', and an app without jobs has no database"):
+        App([Supervisor("group", [child])])

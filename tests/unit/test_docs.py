@@ -18,6 +18,7 @@ import supervisor
 from supervisor.app import App
 from supervisor.config import Config, read, settings
 from supervisor.jobs import events as job_events
+from supervisor.jobs import fleet_events
 from supervisor.jobs.events import JobEvent
 from supervisor.process import events as process_events
 from supervisor.process.budget import Budget
@@ -146,7 +147,7 @@ def test_the_budget_is_the_real_one() -> None:
 
 def test_the_events_are_the_real_ones() -> None:
     """The table of log lines has every event that the runtime reports."""
-    defined = {**vars(tree_events), **vars(process_events), **vars(job_events)}.values()
+    defined = {**vars(tree_events), **vars(process_events), **vars(job_events), **vars(fleet_events)}.values()
     kinds = [kind for kind in defined if isinstance(kind, type) and issubclass(kind, Event)]
     names = [name for row in OPERATIONS.rows("event") for name in row[0].split(", ")]
     assert sorted(names) == sorted(f"`{name_of(kind)}`" for kind in kinds if kind not in {Event, JobEvent})

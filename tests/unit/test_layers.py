@@ -15,13 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # What each layer may import besides itself. A part of the house that is not named here must be added first.
-GROUND: Final = frozenset({"config", "errors"})
+GROUND: Final = frozenset({"config", "errors", "safety"})
 WINGS: Final = GROUND | {"store", "telemetry", "tree"}
 FLOOR: Final = WINGS | {"web", "process", "jobs"}
 FACADE: Final = "supervisor"  # supervisor/__init__.py: the public names
 MAY_IMPORT: Final[dict[str, frozenset[str]]] = {
     "errors": frozenset(),
     "config": frozenset({"errors"}),
+    "safety": frozenset({"errors"}),
     "tree": frozenset({"errors"}),
     "store": GROUND,
     "telemetry": GROUND | {"tree"},  # it subscribes to the events of the tree
@@ -104,6 +105,7 @@ def test_the_layers_have_no_cycle() -> None:
         pytest.param("supervisor/app.py", "from importlib import import_module\nimport_module('actors')", id="dynamic"),
         pytest.param("supervisor/config/table.py", "import supervisor.tree.clock as clock", id="up from the ground"),
         pytest.param("supervisor/errors.py", "from supervisor.config import Config", id="errors import nothing"),
+        pytest.param("supervisor/safety/url.py", "from supervisor.store.url import read_url", id="checks stand alone"),
         pytest.param("supervisor/cli/run.py", "from supervisor.testing import running", id="test support"),
         pytest.param("actors/claimer.py", "from supervisor.cli import run", id="actors upwards"),
         pytest.param("supervisor/extra.py", "", id="a part without a layer"),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import math
 import pickle
+import traceback
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import pytest
 
@@ -27,6 +28,12 @@ class Hostile:
     def __post_init__(self) -> None:
         if self.n < 0:
             raise KeyError(self.n)
+
+
+@dataclass
+class Choice:
+    size: Size = Size.SMALL
+    which: Literal["a", "b"] = "a"
 
 
 class Text(str):
@@ -159,6 +166,14 @@ def test_a_stored_payload_that_does_not_fit_is_named(text: str | bytes, path: st
         ORDER.decode(text)
     assert caught.value.path == path
     assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("text", ['{"size": "hunter2"}', '{"which": "hunter2"}'])
+def test_a_value_is_not_quoted(text: str) -> None:
+    """An error is logged and stays with its job, so neither it nor its cause has the value, which may be a secret."""
+    with pytest.raises(InvalidPayload, match="none of those that are declared") as caught:
+        Payload("choose", Choice).decode(text)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)).replace(text, "")
 
 
 def test_a_class_that_refuses_its_own_values_is_a_bad_payload() -> None:

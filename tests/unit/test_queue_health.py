@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.jobs.pressure import Reading
 from supervisor.jobs.queue_health import Facts, Level, Limits, judge
 from supervisor.store.queue_facts import Switches, WorkerFacts
 from supervisor.store.queues import QueueStats
@@ -47,6 +48,10 @@ def test_a_working_system_is_healthy() -> None:
         (QUIET._replace(failed_1h=10, completed_1h=10), {}, Level.CRITICAL, "failures", "--status failed"),
         (QUIET._replace(suspects=1), {}, Level.WARNING, "suspects", "jobs show"),
         (QUIET._replace(blocked=1), {}, Level.WARNING, "blocked", "jobs resolve"),
+        (QUIET, {"full": {"mail": (12, 10)}}, Level.CRITICAL, "full", "queue set mail --max-depth"),
+        (QUIET, {"slow": 2}, Level.WARNING, "slow", "queue slow"),
+        (QUIET, {"database": Reading(oldest_snapshot=7200.0, dead_rows=1e5)}, Level.WARNING, "database", "xact_start"),
+        (QUIET, {"database": Reading(dead_rows=3e6)}, Level.WARNING, "database", "autovacuum"),
         (QUIET, {"workers": ()}, Level.WARNING, "workers", "start one"),
         (QUIET._replace(ready=1), {"workers": ()}, Level.CRITICAL, "workers", "--app module:name"),
         (
@@ -65,8 +70,8 @@ def test_a_working_system_is_healthy() -> None:
         ),
         (QUIET, {"workers": (worker(), worker(lease_left=-1.0))}, Level.WARNING, "leases", "recover-expired-locks"),
         (QUIET, {"holders": (3,)}, Level.WARNING, "leases", "recover-expired-locks"),
-        (QUIET, {"switches": switches(killed=True)}, Level.WARNING, "switches", "switch it off"),
-        (QUIET, {"switches": switches(mode="safe_mode")}, Level.WARNING, "switches", "mode normal"),
+        (QUIET, {"switches": switches(killed=True)}, Level.WARNING, "switches", "kill-switch deactivate"),
+        (QUIET, {"switches": switches(mode="safe_mode")}, Level.WARNING, "switches", "mode set normal"),
     ],
 )
 def test_what_is_not_well_is_said(

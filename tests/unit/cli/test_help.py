@@ -23,7 +23,7 @@ def test_help_lists_the_commands(flag: str, capsys: pytest.CaptureFixture[str]) 
     assert "  run " in page
     assert "  tree " in page
     assert max(map(len, page.splitlines())) <= 80
-    assert len(page.splitlines()) <= 24
+    assert len(page.splitlines()) <= 30
 
 
 def test_the_page_of_run_lists_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

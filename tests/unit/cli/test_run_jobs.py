@@ -106,6 +106,8 @@ def test_an_app_without_jobs_needs_no_ready_made_actor(builder: Builder, shop: A
         (["--idle-poll", "10"], "idle_poll", 10.0),
         (["--max-losses", "5"], "max_losses", 5),
         (["--history-days", "1"], "history_days", 1),
+        (["--singleton", "shop"], "singleton", "shop"),
+        (["--no-singleton-wait"], "singleton_wait", False),
         (["--database-wait", "0"], "database_wait", 0.0),
     ],
 )
