@@ -121,4 +121,4 @@ def quarantine(parts: Parts) -> Child[Any]:
             environ=environ_for(parts.config, os.environ),
         )
 
-    return child("quarantine", make, stop=1.1, cancel=0.3, teardown=1.4)
+    return child("quarantine", make, stop=2.5, cancel=0.3, teardown=1.5)

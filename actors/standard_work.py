@@ -95,4 +95,4 @@ def until_empty(parts: Parts) -> Child[Any]:
             suspects=parts.config.quarantine,
         )
 
-    return child("until_empty", make, stop=0.2, cancel=0.3)
+    return child("until_empty", make, stop=0.1, cancel=0.2)

@@ -51,13 +51,13 @@ def measure(plan: Plan) -> list[Row]:
             server.run(server.value("UPDATE supervisor.control SET off_tenants = '{}'"))
             server.run(server.value("DELETE FROM supervisor.switches"))
             server.run(server.value(_BACKLOG, plan.size(BACKLOG)))
-            server.run(server.fill(plan.size(OTHERS)))
-            commit, seconds, rate = collected(lambda: server.run(_pause(server, plan.size(OTHERS))))
+            server.run(server.fill(plan.size(OTHERS, least=5000)))
+            commit, seconds, rate = collected(lambda: server.run(_pause(server, plan.size(OTHERS, least=5000))))
             commits.append(commit)
             parked.append(seconds)
             during.append(rate)
-            server.run(server.fill(plan.size(OTHERS)))
-            after.append(collected(lambda: server.run(_drain(server, plan.size(OTHERS)))))
+            server.run(server.fill(plan.size(OTHERS, least=5000)))
+            after.append(collected(lambda: server.run(_drain(server, plan.size(OTHERS, least=5000)))))
     return [
         Row("pausing a tenant with a million jobs: commit", _samples(commits, "s"), None, at_most(0.05, "s")),
         Row("the same, until all are parked", _samples(parked, "s"), None, at_most(60, "s")),

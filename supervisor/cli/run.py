@@ -103,6 +103,16 @@ def run(
         _Switch,
         typer.Option("--singleton-wait/--no-singleton-wait", help="Stand by until then, or leave with code 69 [on]."),
     ] = None,
+    http: Annotated[_Switch, typer.Option("--http/--no-http", help="Answer HTTP [on].")] = None,
+    http_host: Annotated[_Text, typer.Option(metavar="ADDRESS", help="Where to answer it [127.0.0.1].")] = None,
+    http_port: Annotated[_Text, typer.Option(metavar="PORT", help="At which port [8420]; 0: any that is free.")] = None,
+    http_tokens: Annotated[
+        _Switch, typer.Option("--http-tokens/--no-http-tokens", help="Ask for tokens on this machine too [off].")
+    ] = None,
+    http_hosts: Annotated[_Text, typer.Option(metavar="A,B", help="Further names to answer to.")] = None,
+    http_rate: Annotated[
+        _Text, typer.Option(metavar="N", help="Requests a second of one caller [1000]; 0: no limit.")
+    ] = None,
     history_days: Annotated[_Text, typer.Option(metavar="DAYS", help="Keep ended jobs so long [14].")] = None,
     shutdown_timeout: Annotated[
         _Text, typer.Option(metavar="SECONDS", help="All the time that a shutdown may take [60].")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-OWN_STOP: Final = 0.5
+OWN_STOP: Final = 0.25
 """Seconds that a supervisor itself may take to stop, beside its children."""
 
 # Its children's limits are its limits; see `Supervisor.stop_limit`.

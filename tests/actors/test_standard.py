@@ -51,7 +51,7 @@ def test_the_order_of_the_tree() -> None:
     assert names(tree) == [
         *("database", "listener", "registrar", "heartbeater", "switchboard", "singletons"),
         *("meter", "surveyor", "slow_watch", "version_watch"),
-        *("reaper", "promoter", "parker", "pruner"),
+        *("reaper", "promoter", "parker", "pruner", "limit_upkeep"),
         *("web", "quarantine"),
         "own",
         *("completer", "executor", "claimer"),

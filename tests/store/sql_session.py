@@ -86,7 +86,7 @@ async def enqueue(opened: Connection, count: int, *, kind: str = "noop") -> list
 async def claim(
     opened: Connection, worker: int, most: int | None = 10, *, kinds: Sequence[str] = ("noop",)
 ) -> list[Record]:
-    """Claim up to `most` jobs of the default queue, from its start."""
+    """Claim up to `most` jobs of the default queue, from its start; jobs of no tenant."""
     return await opened.fetch(
         "SELECT * FROM supervisor.claim($1, 'default', $2, $3, NULL, NULL, NULL)", worker, list(kinds), most
     )
@@ -115,8 +115,12 @@ async def claim_suspects(
 
 
 async def claim_one(opened: Connection, worker: int, *, suspect: bool = False) -> Pair:
-    """Claim one job, which must be there; return its id and fence."""
-    (row,) = await (claim_suspects if suspect else claim)(opened, worker, 1)
+    """Claim one job of no tenant or of any, which must be there; return its id and fence."""
+    rows = await (claim_suspects if suspect else claim)(opened, worker, 1)
+    if not rows:
+        tenant = await opened.fetchval("SELECT tenant FROM supervisor.ready_tenants('default', NULL, 1)")
+        rows = await claim_tenants(opened, worker, {tenant: 1})
+    (row,) = rows
     return row["id"], row["lock_version"]
 
 

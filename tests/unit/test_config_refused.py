@@ -88,7 +88,7 @@ def test_a_wrong_value_is_reported_in_full(key: str, raw: str, problem: str) -> 
         ({"SUPERVISOR_app": "a:b"}, {}, "environment SUPERVISOR_app", "did you mean SUPERVISOR_APP?"),
         ({"SUPERVISOR_ZEBRA": "x"}, {}, "environment SUPERVISOR_ZEBRA", "remove it"),
         ({"SUPERVISOR_": "x"}, {}, "environment SUPERVISOR_", "remove it"),
-        ({"SUPERVISOR_HTTP_PORT": "80"}, {}, "environment SUPERVISOR_HTTP_PORT", "remove it"),
+        ({"SUPERVISOR_COLOUR": "80"}, {}, "environment SUPERVISOR_COLOUR", "remove it"),
         ({}, {"shutdown_timout": 5}, "flag --shutdown-timout", "did you mean --shutdown-timeout?"),
         ({}, {"a\nb": 5}, "flag '--a\\nb'", "remove it"),
     ],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from supervisor.jobs.context import Connection, StepMode
+    from supervisor.jobs.limited import Spend
+    from supervisor.store.control_rows import SafetyCheck
 
 T = TypeVar("T")
 
@@ -61,6 +63,19 @@ class Paper(JobContext):
     async def extend(self, seconds: float) -> None: ...
 
     async def progress(self, done: int, total: int | None = None) -> None: ...
+
+    async def safety_check(
+        self, *, service: str | None = None, tenant: str | None = None, requires_changes: bool | None = None
+    ) -> SafetyCheck:
+        raise NotImplementedError
+
+    async def spend(self, limit: str, amount: float = 1.0, *, key: str | None = None, name: str | None = None) -> None:
+        raise NotImplementedError
+
+    def budget(
+        self, limit: str, estimate: float, *, key: str | None = None, name: str | None = None
+    ) -> AbstractAsyncContextManager[Spend]:
+        raise NotImplementedError
 
 
 @job(queue="mail", max_attempts=5, timeout=60, essential=True, changes=False)
