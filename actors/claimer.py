@@ -45,7 +45,7 @@ WAKES: Final = 10
 
 WAKES_WITHIN: Final = 0.1
 
-QUIET: Final = 0.02
+QUIET: Final = 0.05
 """Seconds for which a queue that was found empty is left out of the turns while others have jobs."""
 
 IDLE_LONG: Final = 60.0

@@ -9,12 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from actors import standard_core as core
-from actors import standard_upkeep as upkeep
 from actors import standard_work as work
 from actors.parent_watch import ParentWatch
 from actors.parts import Parts, in_order
 from actors.singleton import PROCESS
-from actors.standard_web import web
 from supervisor.config import Lane
 from supervisor.tree.child import Child
 from supervisor.tree.strategy import AutoShutdown, Strategy
@@ -36,6 +34,10 @@ def standard_tree(app: App, config: Config, *, lane: Lane | None = None) -> Supe
 
 
 def _main_tree(parts: Parts) -> Supervisor:
+    # Not for a lane, which is started when jobs wait for it: it needs neither, and they take a while to load.
+    from actors import standard_upkeep as upkeep  # noqa: PLC0415
+    from actors.standard_web import web  # noqa: PLC0415
+
     order = [upkeep.reaper(parts), upkeep.promoter(parts), upkeep.parker(parts), upkeep.pruner(parts)]
     order.append(upkeep.limit_upkeep(parts))
     maintenance = Supervisor("maintenance", order)

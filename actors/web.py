@@ -17,10 +17,9 @@ from supervisor.tree.actor import Actor
 from supervisor.web.hosts import is_loopback
 from supervisor.web.listening import Listening, Waiting
 from supervisor.web.live import TICK, Live
-from supervisor.web.routes import ROUTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from supervisor.jobs.lease import Lease
     from supervisor.jobs.outbox import Outbox
@@ -30,14 +29,13 @@ if TYPE_CHECKING:
     from supervisor.store.link import Link
     from supervisor.tree.snapshot import NodeSnapshot
     from supervisor.web.live import LiveBoard
+    from supervisor.web.route import AnyRoute
     from supervisor.web.site import WebSettings
 
 FILES: Final = 4096
 """Files that the process should be able to open, if the system lets it: each connection is one."""
 LOOK: Final = 4
 """Turns of the main loop for each look at the tree."""
-FIRST: Final = 5.0
-"""Seconds that a start waits to hear where the server listens."""
 
 _log = logging.getLogger(__name__)
 
@@ -124,20 +122,16 @@ class WebActor(Actor[Never]):
         """Keep the thread going for as long as the actor lives."""
         loop = asyncio.get_running_loop()
         self._over: asyncio.Future[None] = loop.create_future()
-        first = asyncio.Event()
         thread = WebThread(
             self._settings,
             self._board,
             self._open_link,
-            ROUTES,
-            partial(_post, loop, self._hear, first),
+            _routes,
+            partial(_post, loop, self._hear),
             partial(_post, loop, self._over.set_result, None),
         )
         thread.start()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST):
-                    await first.wait()
             yield
         finally:
             thread.finish()
@@ -147,9 +141,8 @@ class WebActor(Actor[Never]):
     async def _open_link(self, within: float) -> Link:
         return await self._database.dedicated("http", within=within)
 
-    def _hear(self, first: asyncio.Event, news: Listening | Waiting) -> None:
+    def _hear(self, news: Listening | Waiting) -> None:
         """Take news from the thread, on the loop."""
-        first.set()
         match news:
             case Listening(url):
                 _log.info("HTTP: listening at %s", url)
@@ -164,6 +157,12 @@ class WebActor(Actor[Never]):
     def _go_down(self) -> None:
         self._draining = True
         self._show()
+
+
+def _routes() -> Sequence[AnyRoute]:
+    from supervisor.web.routes import ROUTES  # noqa: PLC0415 - in the thread: see `serve`
+
+    return ROUTES
 
 
 def _open_more_files() -> None:

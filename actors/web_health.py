@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from supervisor.jobs import queue_health
+from supervisor.store import figures
 from supervisor.store.queue_facts import Switches
-from supervisor.store.queues import QueueStats
+from supervisor.store.queues import stats_of
 from supervisor.web.health import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from supervisor.store.figures import QueueFigures
     from supervisor.web.health import Facts
 
 _LEVELS: Final = {
@@ -28,8 +28,9 @@ def judge(facts: Facts) -> Sequence[Finding]:
     switches = facts.switches
     found = queue_health.judge(
         queue_health.Facts(
-            queues=[_stats(row) for row in facts.queues],
+            queues=[stats_of(row) for row in facts.queues],
             workers=facts.workers,
+            full=figures.full(facts.queues),
             switches=Switches(
                 switches.killed,
                 switches.mode.value,
@@ -46,18 +47,3 @@ def judge(facts: Facts) -> Sequence[Finding]:
         )
         for one in found.findings
     ]
-
-
-def _stats(row: QueueFigures) -> QueueStats:
-    return QueueStats(
-        row.queue,
-        row.ready,
-        row.running,
-        row.delayed + row.paused + row.limited,
-        row.retrying,
-        row.blocked,
-        row.suspects,
-        row.oldest_ready,
-        row.completed_1h,
-        row.failed_1h,
-    )

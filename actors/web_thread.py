@@ -38,7 +38,7 @@ class WebThread(threading.Thread):
         settings: WebSettings,
         board: LiveBoard,
         open_link: Callable[[float], Awaitable[Link]],
-        routes: Sequence[AnyRoute],
+        routes: Callable[[], Sequence[AnyRoute]],
         tell: Callable[[Listening | Waiting], None],
         ended: Callable[[], None],
     ) -> None:

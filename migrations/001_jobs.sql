@@ -46,11 +46,15 @@ CREATE TABLE supervisor.jobs (
     CONSTRAINT jobs_attempts_end CHECK (attempts < max_attempts)
 ) WITH (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
--- Each job is in one of three. Jobs of tenants are found tenant by tenant, so that one with a million of them
--- does not stand before the others. A job that was lost with a worker before is for the quarantine lane alone.
+-- Jobs of tenants are found tenant by tenant, so that one with a million of them does not stand before the others,
+-- and, while all get their share, in one order, in which they lie together on their pages. So they are in two
+-- indexes, which their enqueue pays for with one more entry each; jobs without a tenant are in one. A job that was
+-- lost with a worker before is for the quarantine lane alone. `tenant >= ''` says IS NOT NULL in words that only the
+-- claim in order uses: no other plan can take that index for jobs_tenants, and walk over all to find one tenant's.
 CREATE INDEX jobs_ready ON supervisor.jobs (queue, priority, run_at, id) WHERE losses = 0 AND tenant IS NULL;
 CREATE INDEX jobs_tenants ON supervisor.jobs (queue, tenant, priority, run_at, id)
     WHERE losses = 0 AND tenant IS NOT NULL;
+CREATE INDEX jobs_in_order ON supervisor.jobs (queue, priority, run_at, id) WHERE losses = 0 AND tenant >= '';
 CREATE INDEX jobs_suspects ON supervisor.jobs (queue, losses, priority, run_at, id) WHERE losses > 0;
 
 -- Everything that cannot run now, with the reason. `due_at` is when it may run again; infinity: when

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.jobs.limited import LimitReached
     from supervisor.jobs.outcomes import Discard, Retry, Snooze
     from supervisor.jobs.retry import RetryPolicy
+    from supervisor.store.control_rows import SafetyCheck
     from supervisor.tree.actor import Actor
     from supervisor.tree.backoff import Backoff
     from supervisor.tree.child import Child, Drain, OnStall, Restart
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from supervisor.tree.monitor import Down
     from supervisor.tree.refs import ActorRef, Reply
     from supervisor.tree.signal import Signal
+    from supervisor.tree.singletons import Term
     from supervisor.tree.strategy import AutoShutdown, Strategy
     from supervisor.tree.supervisor import Supervisor
 
@@ -61,11 +63,13 @@ _HOMES = {
     "Restart": "tree.child",
     "Retry": "jobs.outcomes",
     "RetryPolicy": "jobs.retry",
+    "SafetyCheck": "store.control_rows",
     "Signal": "tree.signal",
     "Snooze": "jobs.outcomes",
     "Stop": "errors",
     "Strategy": "tree.strategy",
     "Supervisor": "tree.supervisor",
+    "Term": "tree.singletons",
     "job": "jobs.job",
 }
 
@@ -98,11 +102,13 @@ __all__ = [
     "Restart",
     "Retry",
     "RetryPolicy",
+    "SafetyCheck",
     "Signal",
     "Snooze",
     "Stop",
     "Strategy",
     "Supervisor",
+    "Term",
     "job",
 ]
 

@@ -83,7 +83,8 @@ async def _each(port: int, count: int) -> dict[str, float]:
                 began = time.perf_counter()
                 async with session.get(path) as answer:
                     await answer.read()
-                    assert answer.status < 500, f"{path}: {answer.status}"  # noqa: PLR2004 - a server's own fault
+                    # Health is 503 over a queue that nobody works off, which is what this one is.
+                    assert answer.status in {200, 503}, f"{path}: {answer.status}"
                 times.append(time.perf_counter() - began)
             found[path] = sorted(times)[math.ceil(0.99 * len(times)) - 1]
     return found

@@ -233,7 +233,7 @@ class Batch:
 
     def _left(self) -> int:
         """How many jobs are not over."""
-        command = [sys.executable, "-m", "supervisor", "queue", "stats", "--json"]
+        command = [sys.executable, "-m", "supervisor", "queue", "stats", "--fresh", "--json"]
         found = subprocess.run(command, cwd=CHECKOUT, env=self._environ, capture_output=True, check=False)  # noqa: S603
         if found.returncode != 0:
             raise Failed(f"the queue cannot be read:\n{found.stderr.decode()}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from supervisor.jobs.queue_health import Facts, Finding, Judgement
-    from supervisor.store.queues import QueueStats
+    from supervisor.store.queues import KnownStats, QueueStats
 
 # `blocked` and `lost` are left out where no queue has any, as is usual.
 _COLUMNS: Final = (
@@ -34,6 +34,19 @@ def stats_lines(found: Sequence[QueueStats], *, width: int, colours: bool) -> li
     if len(found) > 1:
         rows.append(_row(_sum(found)))
     return table(_COLUMNS, rows, width=width, colours=colours)
+
+
+def age_line(found: KnownStats) -> str:
+    """Say how old the numbers are, and whether they were told from a part; nothing if they were counted just now."""
+    if found.age is None:
+        return ""
+    part = f", told from {found.sampled:.1%} of the jobs" if found.sampled < 1 else ""
+    return f"{measured(found.age)}{part}"
+
+
+def measured(age: float) -> str:
+    """Say when that was."""
+    return f"measured {times.short(age)} ago"
 
 
 def stats_document(found: Sequence[QueueStats]) -> list[Mapping[str, object]]:
@@ -65,6 +78,7 @@ def show_health(judgement: Judgement, facts: Facts, now: datetime, *, as_json: b
                 "health": level,
                 "findings": [_finding(finding) for finding in judgement.findings],
                 "live_workers": sum(worker.lease_left > 0 for worker in facts.workers),
+                "age_s": facts.age,
                 "queues": stats_document(facts.queues),
             }
         )
@@ -72,7 +86,8 @@ def show_health(judgement: Judgement, facts: Facts, now: datetime, *, as_json: b
     colours = colours_wanted()
     waiting, active = sum(row.ready for row in facts.queues), sum(row.running for row in facts.queues)
     alive = sum(worker.lease_left > 0 for worker in facts.workers)
-    summary = f"{counted(waiting, 'job')} waiting, {active} active, {counted(alive, 'live worker')}"
+    age = "" if facts.age is None else f" ({measured(facts.age)})"
+    summary = f"{counted(waiting, 'job')} waiting, {active} active{age}, {counted(alive, 'live worker')}"
     typer.echo(f"{styled(level, _COLOURS[level], colours=colours)}: {summary}")
     for finding in judgement.findings:
         name = str(finding.level)

@@ -17,39 +17,40 @@ if TYPE_CHECKING:
     from supervisor.config import Config
 
 
-def watch_queues(config: Config, every: float) -> None:
+def watch_queues(config: Config, every: float, *, fresh: bool = False) -> None:
     """Draw the table every so many seconds, on a screen of its own, until Ctrl-C."""
     from rich.console import Console
 
     console = Console(highlight=False)
     if not console.is_terminal:
         leave(ExitCode.USAGE, "--watch needs a terminal")
-    with_database(config, lambda session: _watch(session, console, every), endless=True)
+    with_database(config, lambda session: _watch(session, console, every, fresh=fresh), endless=True)
 
 
-async def _watch(session: DatabaseSession, console: Console, every: float) -> None:
+async def _watch(session: DatabaseSession, console: Console, every: float, *, fresh: bool) -> None:
     from rich.live import Live
 
-    with Live(await view(session, console), console=console, screen=True, auto_refresh=False) as live:
+    with Live(await view(session, console, fresh=fresh), console=console, screen=True, auto_refresh=False) as live:
         while True:
             await asyncio.sleep(every)
-            live.update(await view(session, console), refresh=True)
+            live.update(await view(session, console, fresh=fresh), refresh=True)
 
 
-async def view(session: DatabaseSession, console: Console) -> Text:
-    """Draw the table of this moment, or say that the database is away."""
+async def view(session: DatabaseSession, console: Console, *, fresh: bool = False) -> Text:
+    """Draw the table, or say that the database is away. With `fresh` it is counted for this."""
     from rich.text import Text
 
-    from supervisor.cli.queue_view import stats_lines
+    from supervisor.cli.queue_view import age_line, stats_lines
     from supervisor.cli.text_table import NARROWEST, WIDEST
     from supervisor.store import job_listing, queues
 
     try:
         await session.reconnect()
-        found = await queues.stats(session.link, within=job_listing.LONG)
+        found = await queues.known_stats(session.link, fresh=fresh, within=job_listing.LONG)
         now = await job_listing.now(session.link)
     except DatabaseUnavailable as error:
         return Text(f"{error}\ntrying again", style="red")
     width = min(WIDEST, max(NARROWEST, console.width))
-    lines = stats_lines(found, width=width, colours=not console.no_color)
-    return Text.from_ansi("\n".join([*lines, "", f"{now:%Y-%m-%d %H:%M:%S} UTC"]))
+    lines = stats_lines(found.queues, width=width, colours=not console.no_color)
+    foot = filter(None, (f"{now:%Y-%m-%d %H:%M:%S} UTC", age_line(found)))
+    return Text.from_ansi("\n".join([*lines, "", ", ".join(foot)]))

@@ -58,10 +58,22 @@ class Lane(Protocol):
         ...
 
 
+class Statement(Protocol):
+    """Claims up to `most` jobs of a queue behind the cursor, as `jobs.claim`."""
+
+    async def __call__(  # noqa: D102, PLR0913, PLR0917 - as there
+        self, link: Link, worker: int, queue: str, kinds: Sequence[str], most: int, cursor: Cursor | None = None, /
+    ) -> list[ClaimedJob]: ...
+
+
 class ClaimLane:
-    """The jobs without a tenant in one queue, and the kinds that are claimed from it together; a Lane."""
+    """The jobs in one queue, and the kinds that are claimed from it together; a Lane.
+
+    claim: the statement that finds them; jobs without a tenant, unless it says otherwise.
+    """
 
     __slots__ = (
+        "_claim",
         "_cursor",
         "_earliest",
         "_from_start",
@@ -75,7 +87,10 @@ class ClaimLane:
         "threaded",
     )
 
-    def __init__(self, queue: str, kinds: Sequence[str], *, threaded: bool = False) -> None:
+    def __init__(
+        self, queue: str, kinds: Sequence[str], *, threaded: bool = False, claim: Statement = jobs.claim
+    ) -> None:
+        self._claim = claim
         self.queue = queue
         self.kinds = kinds
         self.threaded = threaded
@@ -89,7 +104,7 @@ class ClaimLane:
     async def claim(self, link: Link, worker: int, room: int, clock: Callable[[], float]) -> list[ClaimedJob]:
         """Claim up to `room` jobs. Raises LeaseLost, DatabaseUnavailable."""
         sent = clock()
-        rows = await jobs.claim(link, worker, self.queue, self.kinds, room, self.next(sent))
+        rows = await self._claim(link, worker, self.queue, self.kinds, room, self.next(sent))
         self.claimed(rows, room, sent, clock())
         return rows
 

@@ -50,13 +50,19 @@ class Shares:
     def __len__(self) -> int:
         return len(self._line)
 
-    def join(self, tenant: Tenant, weight: float) -> None:
-        """Put a tenant into the line, if it is not; its weight counts from its next turn."""
+    def join(self, tenant: Tenant, weight: float, *, behind: float = 0.0) -> None:
+        """Put a tenant into the line, if it is not, `behind` those who come now too; its weight counts from then."""
         tenant.weight = max(weight, LEAST_WEIGHT)
         if not tenant.in_line:
             tenant.in_line = True
-            tenant.served = max(tenant.served, self._now)
+            tenant.served = max(tenant.served, self._now + behind)
             self._push(tenant)
+
+    def leave(self) -> None:
+        """Take all out of the line."""
+        for _, _, tenant in self._line:
+            tenant.in_line = False
+        self._line.clear()
 
     def choose(self, room: int, most: int) -> list[tuple[Tenant, int]]:
         """Take up to `most` tenants out of the line, and share so many slots among them; each gets at least one."""

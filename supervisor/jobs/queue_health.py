@@ -55,14 +55,16 @@ class Finding:
 class Facts:
     """What was counted. `workers` are those not known to be over; `holders` those that hold what they cannot finish.
 
-    full: the depth of each queue that takes no more, and the most that it takes. slow: how many runs take much longer
-    than their kind usually does. database: what makes the database suffer, if anything.
+    age: seconds since the queues were measured, None if they were counted for this. full: the depth of each queue that
+    takes no more, and the most that it takes. slow: how many runs take much longer than their kind usually does.
+    database: what makes the database suffer, if anything.
     """
 
     queues: Sequence[QueueStats]
     workers: Sequence[WorkerFacts]
     switches: Switches
     holders: Sequence[int] = ()
+    age: float | None = None
     full: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     slow: int = 0
     database: Reading = field(default_factory=Reading)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _READY: Final = "SELECT tenant, weight FROM supervisor.ready_tenants($1, $2, $3)"
 _CLAIM: Final = f"SELECT {CLAIMED_COLUMNS} FROM supervisor.claim_tenants($1, $2, $3, $4, $5, $6, $7, $8)"  # noqa: S608 - constants
+_IN_ORDER: Final = f"SELECT {CLAIMED_COLUMNS} FROM supervisor.claim_in_order($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 - constants
 _START: Final = (None, None, None)
 
 
@@ -54,3 +55,17 @@ async def claim_tenants(  # noqa: PLR0913 - the claim's own parameters
     names, takes, cursors = zip(*turns, strict=True)
     places = zip(*(cursor or _START for cursor in cursors), strict=True)
     return await link.fetch_as(ClaimedJob, _CLAIM, worker, queue, kinds, names, takes, *places, within=within)
+
+
+async def claim_in_order(  # noqa: PLR0913, PLR0917 - the claim's own parameters
+    link: Link,
+    worker: int,
+    queue: str,
+    kinds: Sequence[str],
+    most: int,
+    cursor: Cursor | None = None,
+    *,
+    within: float = USUAL,
+) -> list[ClaimedJob]:
+    """Claim up to `most` jobs of tenants, whosever they are; else as `jobs.claim`."""
+    return await link.fetch_as(ClaimedJob, _IN_ORDER, worker, queue, kinds, most, *(cursor or _START), within=within)

@@ -23,6 +23,8 @@ Part: TypeAlias = Literal["queues", "kinds", "fleet", "limits", "days"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 LONG: Final = 60.0
 """Seconds that one measurement may take; it is bounded to far less."""
+STALE: Final = 120.0
+"""Seconds after which figures are old: nobody measures them any more, or it takes long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

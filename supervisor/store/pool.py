@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 IDLE: Final = 30.0
 """Seconds after which a link that nobody used is closed."""
+
+PATIENCE: Final = 0.02
+"""Seconds to wait for a link that is lent, before another is opened: most loans are for one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +90,14 @@ class Pool:
             if not link.is_broken:
                 return self._lend(link)
             self._discard(link)
+        deadline = self._now() + within
+        if self._lent and self._count < self._most:
+            with suppress(_NoneFree):
+                return await self._given(min(self._now() + PATIENCE, deadline), deadline, within)
         if self._count < self._most:
             self._count += 1
-            return await self._opened(within)
-        deadline = self._now() + within
-        link_or_room = await self._wait(deadline, within)
-        if link_or_room is not None:
-            return self._lend(link_or_room)
-        return await self._opened(max(deadline - self._now(), 0.0))
+            return await self._opened(max(deadline - self._now(), 0.0))
+        return await self._given(deadline, deadline, within)
 
     def give(self, link: Link) -> None:
         """Take a link back."""
@@ -123,6 +127,11 @@ class Pool:
                 for link in list(self._lent):
                     link.kill()
 
+    async def _given(self, until: float, deadline: float, within: float) -> Link:
+        """Return the next link that is given back, or one in the place of one that was lost."""
+        link = await self._wait(until, within)
+        return self._lend(link) if link is not None else await self._opened(max(deadline - self._now(), 0.0))
+
     async def _opened(self, within: float) -> Link:
         try:
             link = await self._open(within)
@@ -143,7 +152,7 @@ class Pool:
                     self._refuse(waiter)
                     raise
         except TimeoutError:
-            raise DatabaseUnavailable(
+            raise _NoneFree(
                 f"all {self._most} connections to the database were in use for {within:g} s: {self._holders()}"
             ) from None
 
@@ -213,6 +222,10 @@ class Pool:
         now = self._now()
         held = sorted(self._lent.values(), key=lambda loan: loan.since)
         return ", ".join(f"{loan.holder} for {now - loan.since:.1f} s" for loan in held) or "all are being opened"
+
+
+class _NoneFree(DatabaseUnavailable):
+    """All links stayed lent."""
 
 
 def _closed() -> DatabaseUnavailable:

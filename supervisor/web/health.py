@@ -32,8 +32,6 @@ class Level(StrEnum):
 
 
 _RANK: Final = {level: rank for rank, level in enumerate(Level)}
-_STALE: Final = 120.0
-"""Seconds after which figures that nobody measures any more are worth a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def _fleet(facts: Facts) -> Iterator[Finding]:
     for alert in facts.alerts:
         level = Level.CRITICAL if alert.alert == "several_singletons" else Level.WARNING
         yield Finding("workers", level, alert.subject, alert.detail, _ADVICE.get(alert.alert, "see the workers"))
-    if facts.figures_age is None or facts.figures_age > _STALE:
+    if facts.figures_age is None or facts.figures_age > figures.STALE:
         age = "never" if facts.figures_age is None else f"not for {facts.figures_age:.0f} s"
         advice = "every worker measures; see that one runs"
         yield Finding("queue", Level.WARNING, None, f"the queues were {age} measured", advice)

@@ -12,9 +12,6 @@ from typing import TYPE_CHECKING, Final
 
 import anyio
 
-from supervisor.web.server import Server
-from supervisor.web.site import Site
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -22,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.web.health import Judge
     from supervisor.web.live import LiveBoard
     from supervisor.web.route import AnyRoute
+    from supervisor.web.server import Server
     from supervisor.web.site import WebSettings
 
 AGAIN: Final = 1.0
@@ -53,12 +51,16 @@ async def serve(  # noqa: PLR0913, PLR0917 - what a server needs, and whom it te
     board: LiveBoard,
     open_link: Callable[[float], Awaitable[Link]],
     judge: Judge,
-    routes: Sequence[AnyRoute],
+    routes: Callable[[], Sequence[AnyRoute]],
     tell: Callable[[Listening | Waiting], None],
 ) -> None:
     """Serve until cancelled. `tell` hears where it listens, and once why it does not yet."""
+    # Loaded here, in the server's own thread: it is a third of what a worker loads, and no job waits for it.
+    from supervisor.web.server import Server  # noqa: PLC0415
+    from supervisor.web.site import Site  # noqa: PLC0415
+
     site = Site(settings, board, open_link, judge)
-    server = Server(site, routes)
+    server = Server(site, routes())
     try:
         async with anyio.create_task_group() as group, _bound(server, settings, tell):
             group.start_soon(server.refused.write)

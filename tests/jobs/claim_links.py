@@ -25,7 +25,8 @@ def row_of(id_: int, tenant: str | None = None, *, priority: int = 0) -> Claimed
 class PaperLink:
     """Tenants with so many jobs each, in one queue; each call takes some seconds of its clock.
 
-    looks, claims: what was asked, one after the other. takes: seconds for a look, and for a claim.
+    looks, claims: what was asked, one after the other. takes: seconds for a look, and for a claim. in_order: how many
+    claims there were in order, in which tenants stand one job of each after the other, but `first` before all.
     """
 
     def __init__(self, tenants: dict[str, int] | None = None) -> None:
@@ -35,6 +36,9 @@ class PaperLink:
         self.weights: dict[str, float] = {}
         self.looks: list[str | None] = []
         self.claims: list[dict[str, tuple[int, object]]] = []
+        self.in_order = 0
+        self.first: str | None = None
+        self._turns: list[str] = []
         self._ids = 0
 
     @property
@@ -61,20 +65,32 @@ class PaperLink:
         _worker: int,
         _queue: str,
         _kinds: object,
-        names: Sequence[str],
-        takes: Sequence[int],
-        *places: Sequence[object],
+        *asked: object,
         within: float,
     ) -> list[ClaimedJob]:
-        """Claim jobs of tenants."""
+        """Claim jobs of tenants, of each so many or in order."""
         assert within > 0
         assert CLAIMED_COLUMNS in sql
         self.now += self.takes[1]
+        if "claim_in_order" in sql:
+            return self._in_order(cast("int", asked[0]))
+        names, takes, *places = cast("tuple[Sequence[str], Sequence[int], *tuple[Sequence[object], ...]]", asked)
         self.claims.append({name: (take, place) for name, take, place in zip(names, takes, places[2], strict=True)})
-        rows = []
-        for name, take in zip(names, takes, strict=True):
-            count = min(take, self.tenants.get(name, 0))
-            self.tenants[name] = self.tenants.get(name, 0) - count
-            rows += [row_of(self._ids + number, name) for number in range(1, count + 1)]
-            self._ids += count
+        return [row for name, take in zip(names, takes, strict=True) for row in self._take(name, take)]
+
+    def _in_order(self, most: int) -> list[ClaimedJob]:
+        self.in_order += 1
+        rows = self._take(self.first, most) if self.first else []
+        while len(rows) < most:
+            if not self._turns:
+                self._turns = [name for name, count in self.tenants.items() if count]
+            if not self._turns:
+                break
+            rows += self._take(self._turns.pop(), 1)
         return rows
+
+    def _take(self, name: str, most: int) -> list[ClaimedJob]:
+        count = min(most, self.tenants.get(name, 0))
+        self.tenants[name] = self.tenants.get(name, 0) - count
+        self._ids += count
+        return [row_of(self._ids - number, name) for number in reversed(range(count))]

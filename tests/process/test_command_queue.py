@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pty
+import re
 import signal
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,37 @@ async def test_the_numbers_of_a_queue(line: CommandLine, monkeypatch: pytest.Mon
     assert row["oldest_waiting_s"] > 0
 
 
+async def test_the_numbers_are_those_that_were_measured(line: CommandLine) -> None:
+    """What was measured last is shown with its age, and counted anew with `--fresh`, or if it is old."""
+    opened, worker = line.opened, await add_worker(line.opened)
+    await enqueue(opened, 3)
+    await opened.fetchval("SELECT supervisor.survey('queues', 0)")
+    await opened.execute("UPDATE supervisor.queue_figures SET sampled = 0.25")
+    await enqueue(opened, 4)
+    table = (await line("queue", "stats")).out.splitlines()
+    assert (table[1].split()[1], len(table)) == ("3", 3)
+    assert re.fullmatch(r"measured \d+(\.\d)?s ago, told from 25\.0% of the jobs", table[2])
+    answer = (await line("queue", "stats", "--json")).json
+    assert (answer["queues"][0]["waiting"], answer["sampled"]) == (3, 0.25)
+    assert 0 <= answer["age_s"] < 120
+    said = (await line("queue", "health")).out
+    assert re.search(r"3 jobs waiting, 0 active \(measured \d+(\.\d)?s ago\), 1 live worker$", said)
+
+    async def is_counted(*words: str) -> None:
+        answer = (await line("queue", "stats", "--json", *words)).json
+        assert (answer["queues"][0]["waiting"], answer["age_s"], answer["sampled"]) == (7, None, 1)
+        assert len((await line("queue", "stats", *words)).out.splitlines()) == 2
+        assert "7 jobs waiting, 0 active, 1 live worker" in (await line("queue", "health", *words)).out
+
+    await is_counted("--fresh")
+    await opened.execute("UPDATE supervisor.surveys SET measured_at = now() - interval '121 s' WHERE part = 'queues'")
+    await is_counted()
+    await opened.fetchval("SELECT supervisor.survey('queues', 0)")
+    await enqueue(opened, 1)
+    await expire(opened, worker)
+    assert "8 jobs waiting, 0 active, 0 live workers" in (await line("queue", "health")).out
+
+
 @pytest.mark.parametrize("words", [("--watch",), ("--watch", "0.1"), ("--watch", "--json")])
 async def test_watching_needs_a_terminal(line: CommandLine, words: tuple[str, ...]) -> None:
     """A pipe gets no screen that is drawn again and again."""
@@ -94,7 +126,7 @@ async def test_watching(line: CommandLine) -> None:
 
 
 async def test_an_outage_while_watching(line: CommandLine) -> None:
-    """While the database is away the screen says so, and afterwards it shows the numbers again."""
+    """While the database is away the screen says so, and afterwards it shows the numbers again, with their age."""
     console = Console(width=80)
     session = await DatabaseSession.connect(line.dsn, Config(), "database_url")
     await session.close()
@@ -104,6 +136,9 @@ async def test_an_outage_while_watching(line: CommandLine) -> None:
     assert "secret" not in shown
     session.url = line.dsn
     assert "default" in (await view(session, console)).plain
+    await line.opened.fetchval("SELECT supervisor.survey('queues', 0)")
+    assert "ago" in (await view(session, console)).plain.splitlines()[-1]
+    assert "ago" not in (await view(session, console, fresh=True)).plain
     await session.close()
 
 

@@ -1,7 +1,8 @@
 """Records in the database itself every start and end of a claim, and every state of the switches.
 
 A claim reads the time while it holds the lock shared, a change while it holds it alone. So a start that is later than a
-change was allowed by it, or is a violation, whatever clients and processes believe.
+change was allowed by it, or is a violation, whatever clients and processes believe. A job that ends after a claim has
+read the time may still give it its permit: `noted_at` is after all that a claim has looked at.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ SCRIPT: Final = """
     CREATE TABLE public.start_log (
         job bigint NOT NULL, fence integer NOT NULL, queue text NOT NULL, kind text NOT NULL, service text NOT NULL,
         tenant text, changes boolean NOT NULL, essential boolean NOT NULL, worker bigint NOT NULL,
-        at timestamptz NOT NULL
+        at timestamptz NOT NULL, noted_at timestamptz NOT NULL
     );
     CREATE TABLE public.end_log (job bigint NOT NULL, fence integer NOT NULL, at timestamptz NOT NULL);
     CREATE FUNCTION public.log_start() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         INSERT INTO public.start_log VALUES (NEW.id, NEW.lock_version, NEW.queue, NEW.kind, NEW.service, NEW.tenant,
-                                             NEW.changes, NEW.essential, NEW.claimed_by, NEW.claimed_at);
+                                             NEW.changes, NEW.essential, NEW.claimed_by, NEW.claimed_at,
+                                             clock_timestamp());
         RETURN NULL;
     END $$;
     CREATE TRIGGER log_claim AFTER UPDATE ON supervisor.jobs FOR EACH ROW

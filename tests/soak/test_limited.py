@@ -37,7 +37,7 @@ _LIMITS: Final = {
 }
 _STARTS: Final = "SELECT tenant, at FROM public.start_log WHERE kind = 'scan' ORDER BY at"
 _SPANS: Final = """
-    SELECT start.tenant, start.at, ended.at AS ended
+    SELECT start.tenant, start.noted_at AS at, ended.at AS ended
     FROM public.start_log AS start LEFT JOIN public.end_log AS ended USING (job, fence) WHERE start.kind = 'crawl'
 """
 

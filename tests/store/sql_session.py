@@ -101,6 +101,14 @@ async def claim_tenants(
     return await opened.fetch(call, worker, list(kinds), [*takes], [*takes.values()], none, none, none)
 
 
+async def claim_in_order(
+    opened: Connection, worker: int, most: int | None = 10, *, kinds: Sequence[str] = ("noop",)
+) -> list[Record]:
+    """Claim up to `most` jobs of tenants in the default queue, from its start."""
+    call = "SELECT * FROM supervisor.claim_in_order($1, 'default', $2, $3, NULL, NULL, NULL)"
+    return await opened.fetch(call, worker, list(kinds), most)
+
+
 async def claim_suspects(
     opened: Connection,
     worker: int,

@@ -14,6 +14,7 @@ from tests.store.sql_session import (
     add_kind,
     add_worker,
     claim,
+    claim_in_order,
     claim_tenants,
     complete,
     connected,
@@ -110,7 +111,7 @@ async def test_nothing_in_the_scope_of_a_switch_starts(switch: str, tenant: str 
         assert before is not None
         column = switch.partition(" ")[0]
         await opened.execute(f"UPDATE supervisor.control SET {switch}")  # noqa: S608 - a case of ours
-        assert await _claim_of(tenant, opened, worker) == []
+        assert await _claim_of(tenant, opened, worker) == await claim_in_order(opened, worker) == []
         await opened.execute(f"UPDATE supervisor.control SET {column} = $1", before[column])  # noqa: S608
         assert len(await _claim_of(tenant, opened, worker)) == 1
 

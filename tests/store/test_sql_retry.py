@@ -177,7 +177,9 @@ async def test_a_job_that_is_held_back_stays_held_back() -> None:
     async with connected() as opened:
         job = await opened.fetchval("SELECT supervisor.enqueue('noop', run_at => now() + interval '1 h')")
         for reason in ("paused", "limited"):
-            await opened.execute("UPDATE supervisor.jobs_waiting SET reason = $1, line = 'x', due_at = 'infinity'", reason)
+            await opened.execute(
+                "UPDATE supervisor.jobs_waiting SET reason = $1, line = 'x', due_at = 'infinity'", reason
+            )
             assert await retry(opened, [job]) == {job: "live"}
 
 

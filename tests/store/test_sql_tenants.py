@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -12,6 +13,7 @@ from tests.store.sql_session import (
     add_kind,
     add_worker,
     claim,
+    claim_in_order,
     claim_tenants,
     complete,
     connected,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 READ = """
 SELECT sum(pg_stat_get_xact_tuples_returned(relation))::bigint
-FROM unnest(ARRAY['jobs', 'jobs_pkey', 'jobs_ready', 'jobs_tenants']) AS name,
+FROM unnest(ARRAY['jobs', 'jobs_pkey', 'jobs_ready', 'jobs_tenants', 'jobs_in_order']) AS name,
      LATERAL CAST('supervisor.' || name AS regclass) AS relation"""
 LARGE = """
 INSERT INTO supervisor.jobs (kind, queue, service, tenant, args)
@@ -103,10 +105,11 @@ async def test_a_tenant_that_is_stopped_is_left_out(switch: str) -> None:
     """A tenant that is off or behind a gate is neither listed nor claimed, and others beside it are."""
     async with connected() as opened:
         worker = await add_worker(opened)
-        await put(opened, {"a": 1, "b": 1, "c": 1})
+        await put(opened, {"a": 2, "b": 2, "c": 1})
         await opened.execute(f"UPDATE supervisor.control SET {switch}, off_kinds = '{{other}}'")  # noqa: S608 - ours
         assert await ready(opened) == ["a", "c"]
-        assert by_tenant(await claim_tenants(opened, worker, {"a": 5, "b": 5, "c": 5})) == {"a": 1, "c": 1}
+        assert by_tenant(await claim_tenants(opened, worker, {"a": 1, "b": 5, "c": 5})) == {"a": 1, "c": 1}
+        assert by_tenant(await claim_in_order(opened, worker)) == {"a": 1}
 
 
 async def test_other_kinds_and_suspects_are_left_alone() -> None:
@@ -181,6 +184,42 @@ async def test_a_newcomer_beside_200_000_jobs_is_found_and_claimed_at_once(stale
             assert await opened.fetchval(READ) - before < 50
 
 
+async def test_in_order_jobs_of_all_tenants_are_one_queue() -> None:
+    """Jobs of tenants are claimed by priority, time and id, whosever they are, behind a cursor, and no others are."""
+    async with connected() as opened:
+        await add_kind(opened, "other")
+        worker = await add_worker(opened)
+        await put(opened, {None: 2, "a": 2, "b": 2, "c": 3})
+        await opened.execute("UPDATE supervisor.jobs SET priority = -1 WHERE id = 6")
+        await opened.execute("UPDATE supervisor.jobs SET kind = 'other' WHERE id = 7")
+        await opened.execute("UPDATE supervisor.jobs SET losses = 1 WHERE id = 8")
+        first = await claim_in_order(opened, worker, 2)
+        assert {row["id"] for row in first} == {6, 3}
+        last = max(first, key=itemgetter("priority"))
+        await opened.execute("UPDATE supervisor.jobs SET claimed_by = NULL, claimed_at = NULL, deadline_at = NULL")
+        behind = "SELECT id FROM supervisor.claim_in_order($1, 'default', '{noop}', 9, $2, $3, $4)"
+        places = [last[column] for column in ("priority", "run_at", "id")]
+        assert {row["id"] for row in await opened.fetch(behind, worker, *places)} == {4, 5, 9}
+        assert await claim_in_order(opened, worker, 0) == await claim_in_order(opened, worker, None) == []
+        assert by_tenant(await claim(opened, worker)) == {None: 2}
+
+
+@pytest.mark.parametrize("stale", ["empty", "full"])
+async def test_in_order_few_rows_are_read(stale: str) -> None:
+    """A claim in order reads what it takes, whatever the statistics say."""
+    async with connected() as opened:
+        worker = await add_worker(opened)
+        if stale == "empty":
+            await opened.execute("ANALYZE supervisor.jobs")
+        await opened.execute(LARGE, "large", 20_000)
+        if stale == "full":
+            await opened.execute("ANALYZE supervisor.jobs")
+        async with opened.transaction():
+            before = await opened.fetchval(READ)
+            assert len(await claim_in_order(opened, worker, 100)) == 100
+            assert await opened.fetchval(READ) - before < 500
+
+
 async def test_the_claim_is_planned_inline() -> None:
     """The switches are asked within the plan of the claim, which reads its own index in order and sorts nothing."""
     async with connected() as opened:
@@ -189,7 +228,7 @@ async def test_the_claim_is_planned_inline() -> None:
         await put(opened, {"a": 10})
         await opened.execute("UPDATE supervisor.control SET off_kinds = '{noop}', gated_services = '{other}'")
         plans = await explained(opened, worker)
-        for plan, index in zip(plans, ("jobs_ready", "jobs_tenants"), strict=True):
+        for plan, index in zip(plans, ("jobs_ready", "jobs_tenants", "jobs_in_order"), strict=True):
             assert f"Index Scan using {index} on jobs free" in plan
             assert "blocked_by" not in plan.partition("Update on")[2]
             assert "is_gated" not in plan.partition("Update on")[2]
@@ -207,5 +246,6 @@ async def explained(opened: Connection, worker: int) -> list[str]:
     )
     await claim(opened, worker)
     await claim_tenants(opened, worker, {"a": 1})
+    await claim_in_order(opened, worker)
     await opened.execute("RESET client_min_messages")
     return [plan for plan in said if "Update on jobs job" in plan]

@@ -178,7 +178,7 @@ async def site(
         replace(SETTINGS, **settings),
         board,
         lambda within: server.dedicated("http", within=within),
-        routes,
+        lambda: routes,
         tell,
         end,
     )

@@ -43,6 +43,17 @@ async def test_health(web: Site) -> None:
     assert finding["advice"] in answer.body["advice"]
 
 
+async def test_a_full_queue(web: Site) -> None:
+    """A queue that takes no more is critical, as the command says."""
+    await web.worker()
+    await web.enqueue(2)
+    await web.rows("INSERT INTO supervisor.queue_settings (queue, max_depth) VALUES ('default', 2)")
+    await survey(web)
+    health = (await web.get("/api/monitoring/queue/health")).body
+    assert health["status"] == "critical"
+    assert [finding["problem"] for finding in health["findings"]] == ["takes no more: jobs waiting 2, at most 2"]
+
+
 async def test_statistics(web: Site) -> None:
     """The counts are those that were measured, with their age."""
     await web.enqueue(3)
