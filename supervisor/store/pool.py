@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -92,8 +91,11 @@ class Pool:
             self._discard(link)
         deadline = self._now() + within
         if self._lent and self._count < self._most:
-            with suppress(_NoneFree):
+            try:
                 return await self._given(min(self._now() + PATIENCE, deadline), deadline, within)
+            except DatabaseUnavailable:
+                if self._closed:
+                    raise
         if self._count < self._most:
             self._count += 1
             return await self._opened(max(deadline - self._now(), 0.0))
@@ -152,7 +154,7 @@ class Pool:
                     self._refuse(waiter)
                     raise
         except TimeoutError:
-            raise _NoneFree(
+            raise DatabaseUnavailable(
                 f"all {self._most} connections to the database were in use for {within:g} s: {self._holders()}"
             ) from None
 
@@ -222,10 +224,6 @@ class Pool:
         now = self._now()
         held = sorted(self._lent.values(), key=lambda loan: loan.since)
         return ", ".join(f"{loan.holder} for {now - loan.since:.1f} s" for loan in held) or "all are being opened"
-
-
-class _NoneFree(DatabaseUnavailable):
-    """All links stayed lent."""
 
 
 def _closed() -> DatabaseUnavailable:

@@ -58,10 +58,17 @@ async def actor(made: Parts, settings: WebSettings = SETTINGS) -> AsyncIterator[
         yield
 
 
-def port_in(caplog: pytest.LogCaptureFixture) -> int | None:
-    """Find in the log where it listens."""
-    found = [text.removeprefix(SAID) for text in map(str, caplog.messages) if text.startswith(SAID)]
-    return int(found[-1]) if found else None
+async def said(caplog: pytest.LogCaptureFixture, what: str) -> str:
+    """Wait until this is in the log, and return the message."""
+    async with asyncio.timeout(LIMIT):
+        while not (found := [text for text in map(str, caplog.messages) if what in text]):
+            await asyncio.sleep(0)
+    return found[-1]
+
+
+async def port_of(caplog: pytest.LogCaptureFixture) -> int:
+    """Wait until it says where it listens."""
+    return int((await said(caplog, SAID)).removeprefix(SAID))
 
 
 async def test_it_tells_of_its_process(caplog: pytest.LogCaptureFixture) -> None:
@@ -70,8 +77,7 @@ async def test_it_tells_of_its_process(caplog: pytest.LogCaptureFixture) -> None
     async with parts() as made:
         worker = await made.become()
         async with actor(made):
-            port = port_in(caplog)
-            assert port is not None
+            port = await port_of(caplog)
             async with asyncio.timeout(LIMIT):
                 while (await asyncio.to_thread(asked, port, "/readyz"))[0] != 200:
                     pass
@@ -87,8 +93,7 @@ async def test_it_answers_while_the_loop_is_blocked(caplog: pytest.LogCaptureFix
     caplog.set_level("INFO", "actors.web")
     seen: list[int] = []
     async with parts() as made, actor(made):
-        port = port_in(caplog)
-        assert port is not None
+        port = await port_of(caplog)
         assert (await asyncio.to_thread(asked, port, "/livez"))[0] == 200
         done = threading.Event()
 
@@ -113,13 +118,11 @@ async def test_it_waits_for_its_port(caplog: pytest.LogCaptureFixture) -> None:
     other = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
     port = other.sockets[0].getsockname()[1]
     async with parts() as made, actor(made, replace(SETTINGS, port=port)):
-        (warning,) = [text for text in caplog.messages if "another process has it" in text]
+        warning = await said(caplog, "another process has it")
         assert str(port) in warning
         other.close()
         await other.wait_closed()
-        async with asyncio.timeout(LIMIT):
-            while port_in(caplog) is None:  # noqa: ASYNC110 - a test may look again and again
-                await asyncio.sleep(0)
+        assert await port_of(caplog) == port
         assert (await asyncio.to_thread(asked, port, "/livez"))[0] == 200
 
 
