@@ -29,6 +29,7 @@ REQUESTS: Final = 200
 CLIENTS: Final = 16
 _STATUS: Final = "/api/system/status"
 _ASKED: Final = 5.0
+_LIMIT: Final = 10.0
 _BACKLOG: Final = """
     INSERT INTO supervisor.jobs (kind, queue, service, args, tenant)
     SELECT 'bulk', 'bulk', 'default', '{}', 'tenant-' || number % 100 FROM generate_series(1, $1::integer) AS number
@@ -46,6 +47,7 @@ def measure(plan: Plan) -> list[Row]:
         port = _free_port()
         options = ("--http-port", str(port), "--http-rate", "0")
         with worker(server, Path(folder, "one"), options) as process:
+            _wait_for(port)
             plan.say("asking each path")
             late = server.run(_each(port, plan.size(REQUESTS)))
             plan.say("many connections")
@@ -114,6 +116,20 @@ async def _flood(port: int, seconds: float) -> tuple[int, float]:
         for _ in range(CLIENTS):
             clients.create_task(ask(session))
     return len(times), sorted(times)[len(times) // 2]
+
+
+def _wait_for(port: int) -> None:
+    """Wait until somebody listens: a worker runs jobs a moment before it answers HTTP."""
+    give_up = time.monotonic() + _LIMIT
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=_LIMIT).close()
+        except ConnectionRefusedError:
+            if time.monotonic() > give_up:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _free_port() -> int:

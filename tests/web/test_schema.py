@@ -57,7 +57,7 @@ async def test_the_description_is_true(
             sys.executable,
             *("-c", "from schemathesis.cli import schemathesis; schemathesis()"),
             *("--config-file", str(tmp_path / "schemathesis.toml"), "run", f"{web.url}/openapi.json"),
-            *("--seed=1", "--workers=2", "--request-timeout=15", "--no-color", *options, *given),
+            *("--seed=1", "--workers=1", "--request-timeout=15", "--no-color", *options, *given),
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

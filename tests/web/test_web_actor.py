@@ -61,7 +61,7 @@ async def actor(made: Parts, settings: WebSettings = SETTINGS) -> AsyncIterator[
 async def said(caplog: pytest.LogCaptureFixture, what: str) -> str:
     """Wait until this is in the log, and return the message."""
     async with asyncio.timeout(LIMIT):
-        while not (found := [text for text in map(str, caplog.messages) if what in text]):
+        while not (found := [text for text in map(str, caplog.messages) if what in text]):  # noqa: ASYNC110 - polls
             await asyncio.sleep(0)
     return found[-1]
 
