@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 PERIOD: Final = 1.0
 """Seconds between two looks whether there is something to do, ±10 %; also when a switch has changed."""
+QUIET: Final = 10.0
+"""As many periods between two looks while nothing is off and nobody stands behind a gate: a change wakes it."""
 JITTER: Final = 0.1
 DUTY: Final = 0.3
 """The part of the time in which jobs are moved: the others' are claimed and written meanwhile."""
@@ -73,20 +75,23 @@ class Parker(Actor[Never]):
                     self._wakes.note(queue)
             pause = PERIOD * (1 + JITTER * (2 * self._life.runtime.random.random() - 1))
             try:
-                await self._look()
+                had_work = await self._look()
             except DatabaseUnavailable as error:
                 pause = self._database.outage.failed(error)
             else:
                 self._database.outage.recovered()
+                now = self._switches.now
+                if not (had_work or now.any_off or now.has_gates):
+                    pause *= QUIET
             await self.sleep(pause, wake=self._changed)
 
-    async def _look(self) -> None:
-        """Do what there is to do, if it is our turn."""
+    async def _look(self) -> bool:
+        """Do what there is to do, if it is our turn; say whether there was anything, for whomever."""
         async with self._database.connection() as link:
             state = await parking.state(link)
             todo = state.pass_due or state.paused
             if not todo or not await parking.take_turn(link, self._holder, TURN):
-                return
+                return todo
         returned = await self._unpark(gates=state.pass_due)
         parked, looking = await self._park() if state.pass_due else (0, 0.0)
         if parked or returned:
@@ -95,6 +100,7 @@ class Parker(Actor[Never]):
             again = min(max(looking / SHARE, SOONEST), LONGEST)
             async with self._database.connection() as link:
                 await parking.end_turn(link, self._holder, state.epoch, again)
+        return True
 
     async def _unpark(self, *, gates: bool) -> int:
         """Bring back what may come back; return how many jobs were moved."""

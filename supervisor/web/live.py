@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 STILL: Final = 2.0
 """Seconds without a turn after which the main loop counts as blocked."""
-TICK: Final = 0.25
+TICK: Final = 0.5
 """Seconds between two turns that are noted."""
 
 
