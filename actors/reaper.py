@@ -63,6 +63,7 @@ class Reaper(Actor[Never]):
         self._fleet = 1  # living workers, as of the last look
         self._searched_at = -math.inf
         self._rest = 0.0  # seconds between two searches of one host alone
+        self._share = 1.0  # of the rests of a fleet, until its own next search: by chance, 1 on average
 
     async def run(self) -> None:
         """Look, again and again."""
@@ -83,10 +84,13 @@ class Reaper(Actor[Never]):
         self._fleet = max(1, await workers.living(link))
         began = time.monotonic()
         rest = min(self._rest * self._pressure.factor, LONGEST)
-        if began >= self._searched_at + rest * self._fleet:
+        others = self._fleet - 1
+        if began >= self._searched_at + rest * (1 + others * self._share):
             for held in await workers.find_held(link):
                 self._tell(await release(link, held.worker, self._max_losses, past_deadline=held.past_deadline))
             self._searched_at, self._rest = began, min((time.monotonic() - began) / SHARE, LONGEST)
+            # Hosts that were started together must not search together, and then for long nobody.
+            self._share = 2 * self._life.runtime.random.random()
 
     def _tell(self, recovered: Recovered) -> None:
         if recovered.jobs:
